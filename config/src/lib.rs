@@ -1,0 +1,1 @@
+//! Every key that can be set: its name, type, default, range and reason.

@@ -1,0 +1,3 @@
+//! Everything that is true on one broker without its peers.
+
+pub mod ids;

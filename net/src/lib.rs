@@ -1,0 +1,1 @@
+//! The shell: sockets, cores and Kafka APIs around the engine.

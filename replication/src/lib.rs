@@ -1,0 +1,1 @@
+//! Agreement between brokers as pure state machines: `(now, event)` in, effects out.
