@@ -1,0 +1,18 @@
+//! Record batches of Kafka's format v2, the only one that is stored.
+//!
+//! [`header`] reads and patches the 61 bytes in front, [`records`] walks what follows,
+//! [`builder`] writes both, [`control`] knows the records that brokers write to each other.
+//! Nothing here does I/O or knows the time.
+
+pub mod builder;
+pub mod control;
+pub mod header;
+pub mod records;
+mod varint;
+
+#[cfg(test)]
+mod tests;
+
+pub use builder::{BatchBuilder, BatchOptions, NewRecord};
+pub use header::{BatchError, BatchHeader, BatchView, Batches, TimestampType};
+pub use records::{Record, Records};
