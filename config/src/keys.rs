@@ -1,0 +1,218 @@
+//! THE TABLE: every key, one row each.
+//!
+//! To add a key, add a row to the table of its kind and run
+//! `UPDATE_DOCS=1 cargo test -p odradek-config docs`; nothing else has to learn of it. A row reads
+//!
+//! ```text
+//! "kafka.name" rust_field: Column = default, what may be set, who may set it, "What it does.";
+//! ```
+//!
+//! | table | rows become | |
+//! |---|---|---|
+//! | [`topic::TOPIC`] | fields of [`TopicConfig`] | set on a topic |
+//! | [`broker::BROKER`] | fields of [`Settings`] | set on a broker, read by its code |
+//! | [`defaults::DEFAULTS`] | nothing | set on a broker, read through the topic keys that name them as synonyms |
+//! | [`foreign`] | refusals | keys of Kafka's that Odradek does not have, and why |
+//!
+//! Columns are the types of [`crate::value`]; what follows the default are the `const` methods of
+//! [`Key`].
+
+pub mod broker;
+pub mod defaults;
+pub mod foreign;
+pub mod topic;
+
+pub use broker::Settings;
+pub use topic::TopicConfig;
+
+use crate::table::Key;
+
+/// Writes a table of keys, and the struct that holds their values where a name is given for it.
+macro_rules! keys {
+    (
+        $(#[$table_doc:meta])* table $TABLE:ident;
+        $(#[$struct_doc:meta])* struct $Struct:ident;
+        $( $group:literal { $(
+            $name:literal $field:ident: $column:ident $(= $default:literal)?
+                $(, $word:ident $(($($arg:expr),* $(,)?))?)*, $doc:literal;
+        )+ } )+
+    ) => {
+        $crate::keys::keys! {
+            $(#[$table_doc])* table $TABLE;
+            $( $group { $(
+                $name: $column $(= $default)? $(, $word $(($($arg),*))?)*, $doc;
+            )+ } )+
+        }
+
+        $(#[$struct_doc])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $Struct { $( $(
+            #[doc = concat!("`", $name, "`: ", $doc)]
+            pub $field: $crate::value::rust_type!($column),
+        )+ )+ }
+
+        impl $Struct {
+            /// Builds the struct from the value of each row.
+            pub(crate) fn read(
+                mut value: impl FnMut(&'static $crate::table::Key) -> $crate::value::Value,
+            ) -> Self {
+                // A struct expression evaluates its fields as written: in the order of the rows.
+                let mut rows = $TABLE.iter();
+                let mut next = || value(rows.next().expect("each field is one row"));
+                Self { $( $(
+                    $field: <$crate::keys::columns::$column as $crate::value::Typed>::read(&next()),
+                )+ )+ }
+            }
+        }
+    };
+    (
+        $(#[$table_doc:meta])* table $TABLE:ident;
+        $( $group:literal { $(
+            $name:literal: $column:ident $(= $default:literal)?
+                $(, $word:ident $(($($arg:expr),* $(,)?))?)*, $doc:literal;
+        )+ } )+
+    ) => {
+        $(#[$table_doc])*
+        pub const $TABLE: &[$crate::table::Key] = &[ $( $(
+            $crate::keys::column!($column, $name)
+                .described($group, $doc)
+                $(.default($crate::keys::default!($column, $default)))?
+                $(.$word($($($arg),*)?))*,
+        )+ )+ ];
+    };
+}
+use keys;
+
+/// Kafka's type and the unit behind a column.
+macro_rules! column {
+    (Bool, $name:expr) => { $crate::keys::column!(@ Bool, None, $name) };
+    (Int, $name:expr) => { $crate::keys::column!(@ Int, None, $name) };
+    (Count, $name:expr) => { $crate::keys::column!(@ Int, None, $name) };
+    (Long, $name:expr) => { $crate::keys::column!(@ Long, None, $name) };
+    (Double, $name:expr) => { $crate::keys::column!(@ Double, None, $name) };
+    (Bytes, $name:expr) => { $crate::keys::column!(@ Long, Bytes, $name) };
+    (LimitBytes, $name:expr) => { $crate::keys::column!(@ Long, Bytes, $name) };
+    (IntBytes, $name:expr) => { $crate::keys::column!(@ Int, Bytes, $name) };
+    (Millis, $name:expr) => { $crate::keys::column!(@ Long, Millis, $name) };
+    (LimitMillis, $name:expr) => { $crate::keys::column!(@ Long, Millis, $name) };
+    (IntMillis, $name:expr) => { $crate::keys::column!(@ Int, Millis, $name) };
+    (List, $name:expr) => { $crate::keys::column!(@ List, None, $name) };
+    (CleanupPolicy, $name:expr) => { $crate::keys::column!(@ List, None, $name) };
+    (Password, $name:expr) => { $crate::keys::column!(@ Password, None, $name) };
+    (@ $kind:ident, $unit:ident, $name:expr) => {
+        $crate::table::Key::new($name, $crate::table::Kind::$kind, $crate::table::Unit::$unit)
+    };
+    ($text:ident, $name:expr) => { $crate::keys::column!(@ String, None, $name) };
+}
+use column;
+
+/// The default of a row, by its column.
+macro_rules! default {
+    (Bool, $value:literal) => {
+        $crate::table::Default::Bool($value)
+    };
+    (Double, $value:literal) => {
+        $crate::table::Default::Double($value)
+    };
+    (Text, $value:literal) => {
+        $crate::table::Default::Text($value)
+    };
+    (OptText, $value:literal) => {
+        $crate::table::Default::Text($value)
+    };
+    (List, $value:literal) => {
+        $crate::table::Default::Text($value)
+    };
+    (CleanupPolicy, $value:literal) => {
+        $crate::table::Default::Text($value)
+    };
+    (CompressionType, $value:literal) => {
+        $crate::table::Default::Text($value)
+    };
+    (TimestampType, $value:literal) => {
+        $crate::table::Default::Text($value)
+    };
+    (Durability, $value:literal) => {
+        $crate::table::Default::Text($value)
+    };
+    (BatchValidation, $value:literal) => {
+        $crate::table::Default::Text($value)
+    };
+    (LogFormat, $value:literal) => {
+        $crate::table::Default::Text($value)
+    };
+    (LogLevel, $value:literal) => {
+        $crate::table::Default::Text($value)
+    };
+    ($number:ident, $value:literal) => {
+        $crate::table::Default::Int($value)
+    };
+}
+use default;
+
+/// What a row may name as its column.
+mod columns {
+    pub(super) use crate::choice::{
+        BatchValidation, CleanupPolicy, CompressionType, Durability, LogFormat, LogLevel,
+        TimestampType,
+    };
+    pub(super) use crate::value::{
+        Bool, Bytes, Count, Double, Int, IntBytes, IntMillis, LimitBytes, LimitMillis, List, Long,
+        Millis, OptText, Text,
+    };
+}
+
+/// Every key of a broker: those its own code reads, then those that topics read.
+pub fn broker_keys() -> impl Iterator<Item = &'static Key> {
+    broker::BROKER.iter().chain(defaults::DEFAULTS)
+}
+
+/// Every key of a topic.
+pub fn topic_keys() -> impl Iterator<Item = &'static Key> {
+    topic::TOPIC.iter()
+}
+
+/// The broker key of that name.
+#[must_use]
+pub fn broker_key(name: &str) -> Option<&'static Key> {
+    broker_keys().find(|key| key.name == name)
+}
+
+/// The topic key of that name.
+#[must_use]
+pub fn topic_key(name: &str) -> Option<&'static Key> {
+    topic_keys().find(|key| key.name == name)
+}
+
+/// Why `name` is not among `keys`, for the person who typed it: a key of Kafka's that Odradek does
+/// not have, or a near miss.
+pub(crate) fn hint(name: &str, keys: impl Iterator<Item = &'static Key>) -> Option<String> {
+    if let Some(why) = foreign::why(name) {
+        return Some(why.to_owned());
+    }
+    // A third of the name may differ: enough for a slip or a missing word, not for another key.
+    let most = name.len().div_ceil(3);
+    keys.map(|key| (distance(name, key.name), key.name))
+        .filter(|(distance, _)| *distance <= most)
+        .min()
+        .map(|(_, near)| format!("did you mean {near}?"))
+}
+
+/// Levenshtein distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! Keys of a broker that its own code reads.
+
+use super::keys;
+use crate::choice::{LogFormat, LogLevel};
+use crate::error::Problem;
+use crate::listener;
+use crate::value::Value;
+
+keys! {
+    /// Keys of a broker, in the order of [`Settings`]'s fields.
+    table BROKER;
+
+    /// Everything that is configured about one broker, with every default filled in.
+    ///
+    /// Milliseconds are `i64`, bytes are `u64`, `None` is "no limit" or "not set". Listeners are
+    /// better read from [`Config::listeners`](crate::Config::listeners), memory from
+    /// [`Config::core_memory`](crate::Config::core_memory).
+    struct Settings;
+
+    "Node" {
+        "node.id" node_id: Int = 1, min(0), fixed,
+            "Number of this node, unique in its cluster.";
+        "cluster.id" cluster_id: OptText, checked(cluster_id, CLUSTER_ID), fixed,
+            "Id of the cluster: taken when the data directory is first used, made up where not set; afterwards it must agree with the directory.";
+        "process.roles" process_roles: List = "broker,controller", fixed,
+            default_only("a node is both broker and controller until clusters are built"),
+            "What the node does in its cluster.";
+        "broker.rack" broker_rack: OptText, fixed,
+            "Rack or zone that the node stands in.";
+        "log.dirs" log_dirs: List = "./data", checked(log_dirs, LOG_DIRS), fixed,
+            "Directories that hold the data; partitions are spread over them. The first also holds the cluster's metadata.";
+    }
+
+    "Listeners" {
+        "listeners" listeners: List = "PLAINTEXT://127.0.0.1:9092",
+            checked(listeners, LISTENERS), fixed,
+            "Addresses to listen on, as `NAME://HOST:PORT`. An empty host is every address of the machine, port 0 any free port.";
+        "advertised.listeners" advertised_listeners: List, checked(listeners, LISTENERS), fixed,
+            "Addresses that clients are told to connect to, by listener name; `listeners` where not set. Port 0 stands for the port that was bound.";
+        "listener.security.protocol.map" listener_security_protocol_map: Text = "PLAINTEXT:PLAINTEXT",
+            checked(protocol_map, PROTOCOL_MAP), fixed,
+            "Security of each listener name, as `NAME:PROTOCOL`. PLAINTEXT is the only protocol yet.";
+    }
+
+    "Topics" {
+        "num.partitions" num_partitions: Count = 1, min(1), fixed,
+            "Partitions of a topic that is created without a count.";
+        "default.replication.factor" default_replication_factor: Count = 1, range(1, 32_767), fixed,
+            "Replicas of a topic that is created without a count.";
+        "auto.create.topics.enable" auto_create_topics_enable: Bool = true, fixed,
+            "Whether a topic is created when a client asks for its metadata.";
+        "delete.topic.enable" delete_topic_enable: Bool = true, fixed,
+            "Whether topics can be deleted.";
+        "max.request.partition.size.limit" max_request_partition_size_limit: Count = 2_000, min(1),
+            fixed,
+            "Most partitions in one answer to DescribeTopicPartitions.";
+    }
+
+    "Connections" {
+        "socket.request.max.bytes" socket_request_max_bytes: IntBytes = 104_857_600, min(1), fixed,
+            "Largest request; a connection that announces more is closed.";
+        "socket.listen.backlog.size" socket_listen_backlog_size: Count = 50, min(1), fixed,
+            "Connections that the kernel holds until they are accepted; `net.core.somaxconn` caps it.";
+        "connections.max.idle.ms" connections_max_idle_ms: LimitMillis = 600_000, fixed,
+            "How long a connection may be silent before it is closed; negative for ever.";
+        "max.connections" max_connections: Count = 2_147_483_647, min(0), dynamic,
+            "Most connections at a time.";
+        "max.connections.per.ip" max_connections_per_ip: Count = 2_147_483_647, min(0), dynamic,
+            "Most connections at a time from one address.";
+        "max.connections.per.ip.overrides" max_connections_per_ip_overrides: Text = "", dynamic,
+            default_only("limits for single addresses are not built yet; max.connections.per.ip holds for all"),
+            "Most connections from the addresses named, as `HOST:COUNT`.";
+        "max.connection.creation.rate" max_connection_creation_rate: Count = 2_147_483_647, min(0),
+            dynamic, default_only("a limit on new connections is not built yet; max.connections holds"),
+            "Most new connections in a second.";
+        "odradek.request.progress.timeout.ms" odradek_request_progress_timeout_ms: Millis = 10_000,
+            min(1), fixed,
+            "How long a request that has begun to arrive may make no progress before its memory is taken back and its connection closed.";
+        "odradek.response.progress.timeout.ms" odradek_response_progress_timeout_ms: Millis = 30_000,
+            min(1), fixed,
+            "How long a client may take nothing of a response before its connection is closed.";
+        "odradek.drain.timeout.ms" odradek_drain_timeout_ms: Millis = 10_000, min(0), fixed,
+            "How long a stopping node waits for the requests it has begun.";
+    }
+
+    "Fetching and producing" {
+        "fetch.max.bytes" fetch_max_bytes: IntBytes = 57_671_680, min(1_024), fixed,
+            "Most bytes in one answer to a fetch, whatever the client asks for.";
+        "max.incremental.fetch.session.cache.slots" max_incremental_fetch_session_cache_slots: Count = 1_000,
+            min(0), fixed,
+            "Most fetch sessions held over all cores; without a free one a client fetches in full.";
+        "producer.id.expiration.ms" producer_id_expiration_ms: IntMillis = 86_400_000, min(1), dynamic,
+            "How long a partition remembers an idempotent producer that no longer writes.";
+        "log.retention.check.interval.ms" log_retention_check_interval_ms: Millis = 300_000, min(1),
+            fixed,
+            "How often partitions look for segments to delete.";
+    }
+
+    "Metadata" {
+        "metadata.log.max.record.bytes.between.snapshots" metadata_log_max_record_bytes_between_snapshots: Bytes = 20_971_520,
+            min(1), fixed,
+            "Bytes of metadata records after which a snapshot is written.";
+        "metadata.log.max.snapshot.interval.ms" metadata_log_max_snapshot_interval_ms: Millis = 3_600_000,
+            min(0), fixed,
+            "Time after which a snapshot is written if there are records since the last; 0 leaves it to the bytes.";
+        "metadata.log.segment.bytes" metadata_log_segment_bytes: IntBytes = 1_073_741_824,
+            min(8_388_608), fixed,
+            "Size at which a segment of the metadata log is closed.";
+        "metadata.log.segment.ms" metadata_log_segment_ms: Millis = 604_800_000, min(1), fixed,
+            "Age at which a segment of the metadata log is closed.";
+        "metadata.max.retention.bytes" metadata_max_retention_bytes: LimitBytes = 104_857_600, fixed,
+            "Size of metadata log and snapshots above which old ones go; one snapshot always stays.";
+        "metadata.max.retention.ms" metadata_max_retention_ms: LimitMillis = 604_800_000, fixed,
+            "Age at which metadata log and snapshots go; one snapshot always stays.";
+        "metadata.max.idle.interval.ms" metadata_max_idle_interval_ms: IntMillis = 500, min(0), fixed,
+            "How often an idle controller writes an empty record; 0 for never.";
+    }
+
+    "Cores and memory" {
+        "cores.count" cores_count: Count = 0, range(0, 1_024), fixed,
+            "Cores to run on, one thread each; 0 is one for each of `cores.cpus`, or for each CPU that the process may use.";
+        "cores.cpus" cores_cpus: Text = "", checked(cpus, CPUS), fixed,
+            "CPUs that the cores are pinned to, as `0-3,8`; empty leaves the threads to the scheduler.";
+        "cores.spin.us" cores_spin_us: Count = 0, range(0, 1_000_000), fixed,
+            "Microseconds for which a pinned core that has nothing to do looks for work before it sleeps: shorter waits, more CPU.";
+        "cores.memory.bytes" cores_memory_bytes: Bytes = 268_435_456, min(33_554_432), fixed,
+            "Memory for cache, requests and responses over all cores; taken as it is needed. The three keys below divide it.";
+        "cores.io.memory.bytes" cores_io_memory_bytes: LimitBytes = -1, fixed,
+            "Memory of each core that the kernel does device I/O in, taken at start and beside `cores.memory.bytes`; -1 is 32 MiB over all cores, and 1 to 16 MiB for one.";
+        "odradek.cache.bytes" odradek_cache_bytes: LimitBytes = -1, fixed,
+            "Memory over all cores for the newest records of each partition; -1 is half of `cores.memory.bytes`.";
+        "queued.max.request.bytes" queued_max_request_bytes: LimitBytes = -1, fixed,
+            "Memory over all cores for requests above 64 KiB that are arriving or waiting; -1 is a quarter of `cores.memory.bytes`. A request above a core's share waits until it has the share alone.";
+        "odradek.fetch.pinned.bytes" odradek_fetch_pinned_bytes: LimitBytes = -1, fixed,
+            "Memory over all cores for records in responses that clients have not taken yet; -1 is a quarter of `cores.memory.bytes`.";
+        "odradek.fetch.pinned.connection.bytes" odradek_fetch_pinned_connection_bytes: LimitBytes = -1,
+            fixed,
+            "The same for one connection; -1 is half of a core's share.";
+    }
+
+    "Logging" {
+        "log.format" log_format: LogFormat = "text", one_of(LogFormat::NAMES), fixed,
+            "Form of Odradek's own log lines.";
+        "log.level" log_level: LogLevel = "info", one_of(LogLevel::NAMES), fixed,
+            "Least severe log lines that are written.";
+    }
+
+    "Kafka's keys that change nothing here" {
+        "num.network.threads" num_network_threads: Count = 3, min(1), dynamic, inert(NO_POOLS),
+            "Threads for connections.";
+        "num.io.threads" num_io_threads: Count = 8, min(1), dynamic, inert(NO_POOLS),
+            "Threads for requests.";
+        "background.threads" background_threads: Count = 10, min(1), dynamic, inert(NO_POOLS),
+            "Threads for background work.";
+        "num.recovery.threads.per.data.dir" num_recovery_threads_per_data_dir: Count = 2, min(1),
+            dynamic, inert(NO_POOLS),
+            "Threads that recover a directory.";
+        "queued.max.requests" queued_max_requests: Count = 500, min(1), fixed,
+            inert("queues are bounded in bytes, by queued.max.request.bytes"),
+            "Requests that wait before connections are no longer read.";
+        "socket.send.buffer.bytes" socket_send_buffer_bytes: Int = 102_400, fixed, inert(KERNEL_BUFFERS),
+            "Send buffer of a connection.";
+        "socket.receive.buffer.bytes" socket_receive_buffer_bytes: Int = 102_400, fixed,
+            inert(KERNEL_BUFFERS),
+            "Receive buffer of a connection.";
+    }
+}
+
+const NO_POOLS: &str = "there are no thread pools: each of cores.count cores does all of its work";
+const KERNEL_BUFFERS: &str = "the kernel sizes socket buffers itself, better than a fixed number";
+const CLUSTER_ID: &str = "22 characters of base64url, as `odradek` or kafka-storage make them";
+const LOG_DIRS: &str = "a list of directories, no two alike";
+const LISTENERS: &str = "a list of `NAME://HOST:PORT`, IPv6 in brackets";
+const PROTOCOL_MAP: &str = "a list of `NAME:PLAINTEXT`";
+const CPUS: &str = "a list of CPU numbers and ranges, as `0-3,8`";
+
+/// A UUID in Kafka's text form: 128 bits in 22 characters, so the last one carries 2 bits.
+fn cluster_id(value: &Value) -> Result<(), Problem> {
+    let Value::Text(id) = value else { return Ok(()) };
+    let base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if id.len() == 22 && id.bytes().all(base64url) && id.ends_with(['A', 'Q', 'g', 'w']) {
+        return Ok(());
+    }
+    Err(Problem::Text(format!("Value must be {CLUSTER_ID}")))
+}
+
+fn log_dirs(value: &Value) -> Result<(), Problem> {
+    let Value::List(dirs) = value else { return Ok(()) };
+    let problem = |text: String| Err(Problem::Text(text));
+    if dirs.is_empty() || dirs.iter().any(String::is_empty) {
+        return problem("At least one directory must be named, and none may be empty".to_owned());
+    }
+    match dirs.iter().enumerate().find(|(i, dir)| dirs[..*i].contains(dir)) {
+        Some((_, twice)) => problem(format!("{twice} is named twice")),
+        None => Ok(()),
+    }
+}
+
+fn listeners(value: &Value) -> Result<(), Problem> {
+    let Value::List(parts) = value else { return Ok(()) };
+    listener::parse_addresses(parts).map(drop).map_err(Problem::Text)
+}
+
+fn protocol_map(value: &Value) -> Result<(), Problem> {
+    let Value::Text(text) = value else { return Ok(()) };
+    listener::parse_protocol_map(text).map(drop).map_err(Problem::Text)
+}
+
+fn cpus(value: &Value) -> Result<(), Problem> {
+    let Value::Text(text) = value else { return Ok(()) };
+    parse_cpus(text).map(drop).ok_or_else(|| Problem::Text(format!("Value must be {CPUS}")))
+}
+
+/// The CPUs of a list such as `0-3,8`, in the order named; none of the list is malformed, too
+/// long or names one twice.
+pub(crate) fn parse_cpus(text: &str) -> Option<Vec<usize>> {
+    /// More than any machine has; keeps a typing error from filling memory.
+    const CPU_MAX: usize = 4_095;
+
+    let mut cpus = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        if first > last || last > CPU_MAX {
+            return None;
+        }
+        for cpu in first..=last {
+            if cpus.contains(&cpu) {
+                return None;
+            }
+            cpus.push(cpu);
+        }
+    }
+    Some(cpus)
+}
