@@ -20,6 +20,7 @@ pub mod error_code;
 pub mod frame;
 pub mod header;
 pub mod list;
+pub mod msg;
 pub mod primitives;
 pub mod record;
 pub mod schema;

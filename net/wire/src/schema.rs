@@ -236,15 +236,15 @@ impl Spec {
         value.write(w, at).map_err(|e| e.within(self.name))
     }
 
-    /// Whether the field is among those written with a tag: a default is left out.
+    /// How many fields this adds to those written with a tag, 0 or 1: a default is left out.
     #[inline]
     pub(crate) fn tagged<'a, T: Value<'a>>(
         &self,
         at: At,
         value: &T,
         default: impl FnOnce() -> T,
-    ) -> bool {
-        self.tag.is_some() && self.present(at) && *value != default()
+    ) -> u32 {
+        u32::from(self.tag.is_some() && self.present(at) && *value != default())
     }
 
     #[inline]
@@ -256,7 +256,7 @@ impl Spec {
         default: impl FnOnce() -> T,
     ) -> Result<(), EncodeError> {
         match self.tag {
-            Some(tag) if self.tagged(at, value, default) => {
+            Some(tag) if self.tagged(at, value, default) > 0 => {
                 w.tagged(tag, |w| self.write_value(w, at, value))
             }
             _ => Ok(()),
@@ -292,6 +292,14 @@ pub(crate) fn read_tagged<'a>(
         }
     }
     Ok(())
+}
+
+/// Reads a struct that may be null: a byte below zero, or any other and the struct.
+pub(crate) fn read_nullable<'a, T: Value<'a>>(
+    cur: &mut Cursor<'a>,
+    at: At,
+) -> Result<Option<T>, DecodeError> {
+    if cur.i8()? < 0 { Ok(None) } else { T::read(cur, at).map(Some) }
 }
 
 /// A type's serialized form, as data.

@@ -21,12 +21,14 @@
 //!
 //! | item | is |
 //! |---|---|
-//! | `request Name key, min..=max, flexible n` | a request; key, versions and `n` are compared with the API table at build time |
-//! | `response Name key, min..=max, flexible n` | a response, likewise |
+//! | `request Name key, min..=max, flexible n` | a request |
+//! | `response Name key, min..=max, flexible n` | a response |
 //! | `record Name key, min..=max, flexible n` | something Kafka persists |
 //! | `struct Name` | part of any of these, in their versions |
 //!
-//! `flexible never` is for what has no flexible version. A struct that borrows says `<'a>`.
+//! `flexible never` is for what has no flexible version. A struct that borrows says `<'a>`. The
+//! numbers of a request or response are compared with the [API table](crate::api_key) at build
+//! time.
 //!
 //! **Fields**: `name: Type [attributes] = default`, in wire order; tagged ones by ascending tag
 //! (checked at build time), anywhere among the others. No attributes, no brackets; no default,
@@ -37,7 +39,10 @@
 //! | `3..`, `..=6`, `3..=6` | exists in these versions; elsewhere it reads as its default |
 //! | `null 5..` | may be null from version 5 on only (an `Option` alone: whenever it exists) |
 //! | `tag 0` | is a tagged field, left out while it equals its default |
-//! | `ignorable` | is dropped by an encoder for a version that lacks it, whatever its value; without this, only its default is, and any other value is [`NotInVersion`](crate::error::EncodeError::NotInVersion) |
+//! | `ignorable` | may be dropped, whatever its value, in a version that lacks it |
+//!
+//! Of a field that is not ignorable only the default may be dropped; any other value is an
+//! [`EncodeError::NotInVersion`](crate::error::EncodeError::NotInVersion).
 //!
 //! **Types**: `bool i8 i16 u16 i32 u32 i64 f64 Uuid`, structs, and
 //!
@@ -96,10 +101,7 @@ macro_rules! declare_struct {
         }
 
         const _: () = {
-            use $crate::cursor::Cursor;
-            use $crate::error::{DecodeError, EncodeError};
-            use $crate::schema::{At, Nullable, Shape, Spec, StructShape, Value, read_tagged};
-            use $crate::writer::Writer;
+            use $crate::schema::declare::scope;
 
             /// What the declaration says of each field.
             enum Fields {}
@@ -107,25 +109,27 @@ macro_rules! declare_struct {
             // Named as the fields, so that one repetition can reach both.
             #[allow(non_upper_case_globals)]
             impl Fields {
-                $( const $field: Spec = $crate::schema::declare::spec!([Spec::new(stringify!($field))] $($attr)*); )*
-                const ALL: &[Spec] = &[$( Self::$field ),*];
+                $( const $field: scope::Spec = scope::spec!(
+                    [scope::Spec::new(stringify!($field))] $($attr)*
+                ); )*
+                const ALL: &[scope::Spec] = &[$( Self::$field ),*];
             }
 
-            Spec::check(Fields::ALL);
+            scope::Spec::check(Fields::ALL);
 
             impl<$lt> Default for $name $($generics)* {
                 fn default() -> Self {
-                    Self { $( $field: $crate::schema::declare::default_of!($ty $(, $default)?), )* }
+                    Self { $( $field: scope::default_of!($ty $(, $default)?), )* }
                 }
             }
 
-            impl<$lt> Value<$lt> for $name $($generics)* {
-                const SHAPE: Shape = Shape::Struct(&StructShape {
+            impl<$lt> scope::Value<$lt> for $name $($generics)* {
+                const SHAPE: scope::Shape = scope::Shape::Struct(&scope::StructShape {
                     name: stringify!($name),
-                    fields: &[$( (Fields::$field, <$ty as Value<$lt>>::SHAPE) ),*],
+                    fields: &[$( (Fields::$field, <$ty as scope::Value<$lt>>::SHAPE) ),*],
                 });
 
-                fn min_size(at: At) -> usize {
+                fn min_size(at: scope::At) -> usize {
                     usize::from(at.flexible) $( + Fields::$field.min_size::<$ty>(at) )*
                 }
 
@@ -135,12 +139,17 @@ macro_rules! declare_struct {
 
                 // A struct may have no fields.
                 #[allow(unused_mut)]
-                fn read(cur: &mut Cursor<$lt>, at: At) -> Result<Self, DecodeError> {
-                    let mut this = Self {
-                        $( $field: Fields::$field.read(cur, at, || $crate::schema::declare::default_of!($ty $(, $default)?))?, )*
-                    };
+                fn read(
+                    cur: &mut scope::Cursor<$lt>,
+                    at: scope::At,
+                ) -> Result<Self, scope::DecodeError> {
+                    let mut this = Self { $(
+                        $field: Fields::$field.read(
+                            cur, at, || scope::default_of!($ty $(, $default)?)
+                        )?,
+                    )* };
                     if at.flexible {
-                        read_tagged(cur, |_tag, _value| {
+                        scope::read_tagged(cur, |_tag, _value| {
                             $( if Fields::$field.takes(_tag, at) {
                                 this.$field = Fields::$field.read_value(_value, at)?;
                                 return Ok(true);
@@ -151,38 +160,48 @@ macro_rules! declare_struct {
                     Ok(this)
                 }
 
-                fn write(&self, w: &mut Writer, at: At) -> Result<(), EncodeError> {
-                    $( Fields::$field.write(w, at, &self.$field, || $crate::schema::declare::default_of!($ty $(, $default)?))?; )*
+                fn write(
+                    &self,
+                    w: &mut scope::Writer,
+                    at: scope::At,
+                ) -> Result<(), scope::EncodeError> {
+                    $( Fields::$field.write(
+                        w, at, &self.$field, || scope::default_of!($ty $(, $default)?)
+                    )?; )*
                     if at.flexible {
-                        w.uvarint(0 $( + u32::from(
-                            Fields::$field.tagged(at, &self.$field, || $crate::schema::declare::default_of!($ty $(, $default)?))
+                        w.uvarint(0 $( + Fields::$field.tagged(
+                            at, &self.$field, || scope::default_of!($ty $(, $default)?)
                         ) )*);
                         $( Fields::$field.write_tagged(
-                            w, at, &self.$field, || $crate::schema::declare::default_of!($ty $(, $default)?)
+                            w, at, &self.$field, || scope::default_of!($ty $(, $default)?)
                         )?; )*
                     }
                     Ok(())
                 }
             }
 
-            impl<$lt> Nullable<$lt> for $name $($generics)* {
-                fn null_size(_: At) -> usize {
+            impl<$lt> scope::Nullable<$lt> for $name $($generics)* {
+                fn null_size(_: scope::At) -> usize {
                     1
                 }
 
                 fn read_nullable(
-                    cur: &mut Cursor<$lt>,
-                    at: At,
-                ) -> Result<Option<Self>, DecodeError> {
-                    if cur.i8()? < 0 { Ok(None) } else { Self::read(cur, at).map(Some) }
+                    cur: &mut scope::Cursor<$lt>,
+                    at: scope::At,
+                ) -> Result<Option<Self>, scope::DecodeError> {
+                    scope::read_nullable(cur, at)
                 }
 
-                fn write_present(&self, w: &mut Writer, at: At) -> Result<(), EncodeError> {
+                fn write_present(
+                    &self,
+                    w: &mut scope::Writer,
+                    at: scope::At,
+                ) -> Result<(), scope::EncodeError> {
                     w.i8(1);
-                    self.write(w, at)
+                    scope::Value::write(self, w, at)
                 }
 
-                fn write_null(w: &mut Writer, _: At) {
+                fn write_null(w: &mut scope::Writer, _: scope::At) {
                     w.i8(-1);
                 }
             }
@@ -203,31 +222,34 @@ macro_rules! declare_message {
         $name:ident, $key:literal, $min:literal, $max:literal, $flexible:tt
     ) => {
         const _: () = {
-            use $crate::cursor::Cursor;
-            use $crate::error::{DecodeError, EncodeError};
-            use $crate::schema::declare::{check_table, flexible_from};
-            use $crate::schema::{self, Message};
-            use $crate::writer::Writer;
+            use $crate::schema::declare::scope;
 
-            check_table!($kind, $key, $min, $max, flexible_from!($flexible));
+            scope::check_table!($kind, $key, $min, $max, scope::flexible_from!($flexible));
 
-            impl<$lt> Message<$lt> for $name $($generics)* {
+            impl<$lt> scope::Message<$lt> for $name $($generics)* {
                 const NAME: &'static str = stringify!($name);
                 const KEY: i16 = $key;
                 const MIN_VERSION: i16 = $min;
                 const MAX_VERSION: i16 = $max;
-                const FLEXIBLE_FROM: i16 = flexible_from!($flexible);
+                const FLEXIBLE_FROM: i16 = scope::flexible_from!($flexible);
             }
 
             impl<$lt> $name $($generics)* {
-                /// Reads the message; see [`schema::decode`].
-                pub fn decode(cur: &mut Cursor<$lt>, version: i16) -> Result<Self, DecodeError> {
-                    schema::decode(cur, version)
+                /// Reads the message; see [`crate::schema::decode`].
+                pub fn decode(
+                    cur: &mut scope::Cursor<$lt>,
+                    version: i16,
+                ) -> Result<Self, scope::DecodeError> {
+                    scope::decode(cur, version)
                 }
 
-                /// Writes the message; see [`schema::encode`].
-                pub fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
-                    schema::encode(self, w, version)
+                /// Writes the message; see [`crate::schema::encode`].
+                pub fn encode(
+                    &self,
+                    w: &mut scope::Writer,
+                    version: i16,
+                ) -> Result<(), scope::EncodeError> {
+                    scope::encode(self, w, version)
                 }
             }
         };
@@ -281,8 +303,23 @@ macro_rules! flexible_from {
 macro_rules! check_table {
     (record, $($row:tt)*) => {};
     ($kind:ident, $key:expr, $min:expr, $max:expr, $flexible:expr) => {
-        $crate::api_key::ApiKey::check($key, $min, $max, $flexible);
+        $crate::schema::declare::scope::ApiKey::check($key, $min, $max, $flexible);
     };
+}
+
+/// Everything the expansion names, under one name of its own: Kafka has structs called `Cursor`,
+/// and may come to have others that would clash.
+pub(crate) mod scope {
+    pub(crate) use crate::api_key::ApiKey;
+    pub(crate) use crate::cursor::Cursor;
+    pub(crate) use crate::error::{DecodeError, EncodeError};
+    pub(crate) use crate::schema::{
+        At, Message, Nullable, Shape, Spec, StructShape, Value, decode, encode, read_nullable,
+        read_tagged,
+    };
+    pub(crate) use crate::writer::Writer;
+
+    pub(crate) use super::{check_table, default_of, flexible_from, spec};
 }
 
 pub(crate) use {

@@ -1,3 +1,6 @@
+// `wire!` declares for other crates.
+#![allow(unreachable_pub, dead_code)]
+
 use super::*;
 use crate::list::List;
 
