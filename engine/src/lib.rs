@@ -5,3 +5,4 @@ pub mod checksum;
 pub mod compress;
 pub mod ids;
 pub mod meter;
+pub mod rt;

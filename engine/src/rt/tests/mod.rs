@@ -1,0 +1,37 @@
+//! One suite of behaviours, run against every form of the runtime.
+
+use std::{future::Future, path::PathBuf};
+
+use super::{Rt, sim};
+
+mod files;
+mod streams;
+mod tasks;
+
+/// Declares tests that each get a core's runtime and an empty directory on it.
+macro_rules! behaviours {
+    ($($(#[$doc:meta])* async fn $name:ident($rt:ident: Rt, $dir:ident: PathBuf) $body:block)+) => {
+        mod behaviour {
+            use super::*;
+            $($(#[$doc])* pub(super) async fn $name($rt: Rt, $dir: PathBuf) $body)+
+        }
+        mod simulated {
+            $(#[test] fn $name() { crate::rt::tests::simulated(super::behaviour::$name); })+
+        }
+    };
+}
+use behaviours;
+
+fn simulated<F, Fut>(behaviour: F)
+where
+    F: Fn(Rt, PathBuf) -> Fut + Copy + 'static,
+    Fut: Future<Output = ()> + 'static,
+{
+    for seed in 0..20 {
+        sim::run(seed, move |rt| async move {
+            let dir = PathBuf::from("/data");
+            rt.create_dir_all(&dir).await.unwrap();
+            behaviour(rt, dir).await;
+        });
+    }
+}
