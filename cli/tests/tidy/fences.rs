@@ -36,11 +36,19 @@ pub(super) fn static_state(tree: &Tree) -> Vec<Finding> {
 
 /// Kafka's error numbers are chosen at the edge, from errors that say what happened.
 pub(super) fn error_codes(tree: &Tree) -> Vec<Finding> {
-    let inner = tree.rust.iter().filter(|source| {
+    let mut findings = Vec::new();
+    for source in product(tree).filter(|source| {
         source.is_in(&["config", "engine", "replication", "net/src"])
             && !source.is_in(&["net/src/api"])
-    });
-    named(inner, &["ErrorCode"], "map errors to Kafka's codes in net::api")
+    }) {
+        let lines = source.names_of_crate("wire", "error_code").into_iter();
+        findings.extend(lines.filter(|line| !source.is_test(*line)).map(|line| Finding {
+            path: source.path.clone(),
+            line,
+            what: "map errors to Kafka's codes in net::api".to_owned(),
+        }));
+    }
+    findings
 }
 
 /// A seed from outside `rt` would make two runs of one simulation differ.
@@ -126,6 +134,10 @@ mod tests {
         let text = "use wire::error_code::ErrorCode;";
         assert_eq!(count(super::error_codes, "engine/src/error.rs", text), 1);
         assert_eq!(count(super::error_codes, "net/src/conn.rs", text), 1);
+        let grouped = "use wire::{cursor::Cursor, error_code::ErrorCode};";
+        assert_eq!(count(super::error_codes, "replication/src/a.rs", grouped), 1);
+        let zstds_own = "use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode as ErrorCode;";
+        assert_eq!(count(super::error_codes, "engine/src/a.rs", zstds_own), 0);
         assert_eq!(count(super::error_codes, "net/src/api/errors.rs", text), 0);
         assert_eq!(count(super::error_codes, "net/wire/src/error_code.rs", text), 0);
     }

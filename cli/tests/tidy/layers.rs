@@ -59,25 +59,8 @@ pub(super) fn manifests(tree: &Tree) -> Vec<Finding> {
 pub(super) fn request_schemas(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in tree.rust.iter().filter(|s| s.is_in(&["engine", "replication"])) {
-        let inline = source.hits(&["wire", ":", ":", "msg"]);
-        let grouped = source.hits(&["use", "wire", ":", ":", "{"]).filter(|&at| {
-            // Only the group's first level names modules of `wire`.
-            let mut depth = 0_usize;
-            source.tokens[at + 4..]
-                .iter()
-                .take_while(|token| {
-                    depth = match token.text.as_str() {
-                        "{" => depth + 1,
-                        "}" => depth - 1,
-                        _ => depth,
-                    };
-                    depth > 0
-                })
-                .any(|token| token.text == "msg")
-        });
-        findings.extend(inline.chain(grouped).map(|at| {
-            let what = "wire::msg is the shell's: take plain structs".to_owned();
-            finding(&source.path, source.tokens[at].line, what)
+        findings.extend(source.names_of_crate("wire", "msg").into_iter().map(|line| {
+            finding(&source.path, line, "wire::msg is the shell's: take plain structs".to_owned())
         }));
     }
     findings

@@ -174,6 +174,26 @@ impl Source {
         })
     }
 
+    /// Lines that name `krate::name`, or `name` on the first level of a `use krate::{..}`.
+    pub(crate) fn names_of_crate(&self, krate: &str, name: &str) -> Vec<usize> {
+        let inline = [krate, ":", ":", name];
+        let grouped = ["use", krate, ":", ":", "{"];
+        let mut hits: Vec<usize> = self.hits(&inline).collect();
+        hits.extend(self.hits(&grouped).filter(|&at| {
+            let mut depth = 0_usize;
+            let mut group = self.tokens[at + 4..].iter().take_while(|token| {
+                depth = match token.text.as_str() {
+                    "{" => depth + 1,
+                    "}" => depth - 1,
+                    _ => depth,
+                };
+                depth > 0
+            });
+            group.any(|token| token.text == name)
+        }));
+        hits.into_iter().map(|at| self.tokens[at].line).collect()
+    }
+
     /// Where a module declared in this file is looked for.
     fn module_folder(&self) -> String {
         let (folder, name) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
