@@ -109,15 +109,21 @@ fn list(
         Resource::Topic => keys::topic_key(name),
         Resource::Broker => keys::broker_key(name),
     };
+    if key.is_none() && resource == Resource::Broker {
+        let hint = keys::hint(name, keys::broker_keys());
+        return Err(ConfigError::UnknownBrokerKey { key: name.to_owned(), hint });
+    }
     let Some(key) = key.filter(|key| key.kind == Kind::List) else {
         return Err(ConfigError::NotAList { key: name.to_owned(), op });
     };
     let text = current.get(name).cloned().or_else(|| key.default_value().text());
-    Ok(text.map(|text| split(&text).collect()).unwrap_or_default())
+    let parts = text.as_deref().map(split).into_iter().flatten();
+    Ok(parts.filter(|part| !part.is_empty()).collect())
 }
 
+/// An operand without text stays a part, which validation refuses as Kafka does.
 fn split(text: &str) -> impl Iterator<Item = String> {
-    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned)
+    text.split(',').map(|part| part.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -168,7 +174,7 @@ mod tests {
         assert_eq!(one(&[("gone", "1")], Op::Delete, "gone", None), Ok(set(&[])));
         assert_eq!(
             one(&old, Op::Set, "retention.ms", None).map_err(|error| error.to_string()),
-            Err("Null value not supported for topic configs: retention.ms".to_owned())
+            Err("Null value not supported for : retention.ms".to_owned())
         );
     }
 
@@ -184,6 +190,26 @@ mod tests {
             unknown.map_err(|error| error.to_string()),
             Err("Can't SUBTRACT to key foo because its type is not LIST.".to_owned())
         );
+    }
+
+    #[test]
+    fn a_part_without_text_is_refused() {
+        let appended = one(&[], Op::Append, "cleanup.policy", Some("")).expect("a list");
+        assert_eq!(
+            crate::validate_topic_overrides(&appended).map_err(|error| error.to_string()),
+            Err("Configuration 'cleanup.policy' values must not be empty.".to_owned())
+        );
+    }
+
+    #[test]
+    fn brokers_know_their_own_keys() {
+        let append = |key| {
+            let appended = Alteration { key, op: Op::Append, value: Some("delete") };
+            apply(Resource::Broker, &set(&[]), &[appended]).map_err(|error| error.to_string())
+        };
+        assert_eq!(append("log.cleanup.policy"), Ok(set(&[("log.cleanup.policy", "delete")])));
+        let unknown = "Unknown config name: cleanup.policy (did you mean log.cleanup.policy?)";
+        assert_eq!(append("cleanup.policy"), Err(unknown.to_owned()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::keys;
 use crate::layer::{Found, Source};
 use crate::node::Config;
-use crate::table::{Key, Kind};
+use crate::table::{Key, Kind, Scope};
 use crate::topic;
 use crate::value::Value;
 
@@ -86,7 +86,7 @@ impl Config {
     fn describe(&self, key: &'static Key) -> Described {
         let found = self.layers().values(key);
         // As Kafka, `log.retention.ms` is null while only `log.retention.hours` is set.
-        let own = |found: &Found| key.scope == crate::Scope::Topic || found.key.name == key.name;
+        let own = |found: &Found| key.scope == Scope::Topic || found.key.name == key.name;
         let first = found.iter().position(own);
         let synonyms: Vec<_> = found[first.unwrap_or(found.len())..]
             .iter()
@@ -116,3 +116,6 @@ impl Config {
 fn shown(key: &Key, value: &Value) -> Option<String> {
     if key.sensitive() { None } else { value.text() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,9 +10,9 @@ use crate::table::Kind;
 
 /// A key or value that a client may not set.
 ///
-/// The texts are Kafka's; where Odradek knows more, it is added behind. On a topic every variant
-/// is INVALID_CONFIG; on a broker Kafka answers INVALID_REQUEST, except for
-/// [`ConfigError::NotAList`], [`ConfigError::NotBuilt`] and the two about ELR.
+/// The texts are Kafka's; where Odradek knows more, it is added behind. On a topic Kafka answers
+/// INVALID_CONFIG unless a variant says otherwise; on a broker INVALID_REQUEST, but INVALID_CONFIG
+/// for [`ConfigError::UnknownBrokerKey`], [`ConfigError::NotAList`] and the two about ELR.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -25,7 +25,7 @@ pub enum ConfigError {
         hint: Option<String>,
     },
     /// No broker has such a key. Kafka accepts and forgets these.
-    #[error("Unknown broker config name: {key}{}", in_parens(.hint))]
+    #[error("Unknown config name: {key}{}", in_parens(.hint))]
     UnknownBrokerKey {
         /// The key as sent.
         key: String,
@@ -75,13 +75,25 @@ pub enum ConfigError {
         /// `APPEND` or `SUBTRACT`.
         op: &'static str,
     },
-    /// A key is set to null.
-    #[error("Null value not supported for topic configs: {key}")]
+    /// A list has a part without text.
+    #[error("Configuration '{key}' values must not be empty.")]
+    EmptyPart {
+        /// The key.
+        key: &'static str,
+    },
+    /// A key is set to null. INVALID_REQUEST also on a topic.
+    #[error("Null value not supported for : {key}")]
     Null {
         /// The key as sent.
         key: String,
     },
-    /// A request names a key more than once.
+    /// A key of a topic is set to null where it is created.
+    #[error("Null value not supported for topic configs: {key}")]
+    NullOnTopic {
+        /// The key as sent.
+        key: String,
+    },
+    /// A request names a key more than once. INVALID_REQUEST also on a topic.
     #[error("Error due to duplicate config keys")]
     DuplicateKeys,
     /// Values that are valid alone contradict each other.
@@ -123,6 +135,8 @@ pub enum Problem {
         /// The part of a list that is none of them.
         part: Option<String>,
     },
+    /// A list has a part without text.
+    EmptyPart,
     /// Anything else.
     Text(String),
 }
@@ -188,6 +202,7 @@ impl fmt::Display for Problem {
                 write!(f, "Value must be between {min} and {max} or equal to {or}")
             }
             Self::OneOf { names, .. } => write!(f, "String must be one of: {}", names.join(", ")),
+            Self::EmptyPart => f.write_str("no part of the list may be empty"),
             Self::Text(text) => f.write_str(text),
         }
     }

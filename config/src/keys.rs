@@ -12,6 +12,7 @@
 //! | [`topic::TOPIC`] | fields of [`TopicConfig`] | set on a topic |
 //! | [`broker::BROKER`] | fields of [`Settings`] | set on a broker, read by its code |
 //! | [`defaults::DEFAULTS`] | nothing | set on a broker, read through the topic keys that name them as synonyms |
+//! | [`inert::INERT`] | nothing | set on a broker in Kafka, without effect here |
 //! | [`foreign`] | refusals | keys of Kafka's that Odradek does not have, and why |
 //!
 //! Columns are the types of [`crate::value`]; what follows the default are the `const` methods of
@@ -20,6 +21,7 @@
 pub mod broker;
 pub mod defaults;
 pub mod foreign;
+pub mod inert;
 pub mod topic;
 
 pub use broker::Settings;
@@ -109,43 +111,43 @@ use column;
 /// The default of a row, by its column.
 macro_rules! default {
     (Bool, $value:literal) => {
-        $crate::table::Default::Bool($value)
+        $crate::table::DefaultValue::Bool($value)
     };
     (Double, $value:literal) => {
-        $crate::table::Default::Double($value)
+        $crate::table::DefaultValue::Double($value)
     };
     (Text, $value:literal) => {
-        $crate::table::Default::Text($value)
+        $crate::table::DefaultValue::Text($value)
     };
     (OptText, $value:literal) => {
-        $crate::table::Default::Text($value)
+        $crate::table::DefaultValue::Text($value)
     };
     (List, $value:literal) => {
-        $crate::table::Default::Text($value)
+        $crate::table::DefaultValue::Text($value)
     };
     (CleanupPolicy, $value:literal) => {
-        $crate::table::Default::Text($value)
+        $crate::table::DefaultValue::Text($value)
     };
     (CompressionType, $value:literal) => {
-        $crate::table::Default::Text($value)
+        $crate::table::DefaultValue::Text($value)
     };
     (TimestampType, $value:literal) => {
-        $crate::table::Default::Text($value)
+        $crate::table::DefaultValue::Text($value)
     };
     (Durability, $value:literal) => {
-        $crate::table::Default::Text($value)
+        $crate::table::DefaultValue::Text($value)
     };
     (BatchValidation, $value:literal) => {
-        $crate::table::Default::Text($value)
+        $crate::table::DefaultValue::Text($value)
     };
     (LogFormat, $value:literal) => {
-        $crate::table::Default::Text($value)
+        $crate::table::DefaultValue::Text($value)
     };
     (LogLevel, $value:literal) => {
-        $crate::table::Default::Text($value)
+        $crate::table::DefaultValue::Text($value)
     };
     ($number:ident, $value:literal) => {
-        $crate::table::Default::Int($value)
+        $crate::table::DefaultValue::Int($value)
     };
 }
 use default;
@@ -162,9 +164,10 @@ mod columns {
     };
 }
 
-/// Every key of a broker: those its own code reads, then those that topics read.
+/// Every key of a broker: those its own code reads, those that topics read, and
+/// those that change nothing.
 pub fn broker_keys() -> impl Iterator<Item = &'static Key> {
-    broker::BROKER.iter().chain(defaults::DEFAULTS)
+    broker::BROKER.iter().chain(defaults::DEFAULTS).chain(inert::INERT)
 }
 
 /// Every key of a topic.

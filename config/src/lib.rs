@@ -2,7 +2,8 @@
 //!
 //! One row of a table in [`keys`] is all there is to a key. From the rows come the typed structs
 //! that the rest of Odradek reads ([`Settings`], [`TopicConfig`]), the checks with Kafka's wording
-//! ([`ConfigError`]), and what DescribeConfigs answers ([`Described`]).
+//! ([`ConfigError`]), what DescribeConfigs answers ([`Described`]), the reference page and the
+//! example file ([`docs`]).
 //!
 //! ```text
 //! rows ── defaults < TOML file < --set ──> Config ── < cluster default < per broker ──> Config
@@ -14,6 +15,7 @@
 //! place. A changed setting is a new [`Config`], handed to whoever needs it.
 
 pub mod alter;
+pub mod docs;
 pub mod keys;
 pub mod listener;
 
@@ -37,6 +39,6 @@ pub use keys::{Settings, TopicConfig};
 pub use layer::Source;
 pub use memory::CoreMemory;
 pub use node::{BrokerScope, Config, ConfigBuilder, validate_broker_dynamic};
-pub use table::{Default, Key, Kind, Scope, Standing, Synonym, Unit};
-pub use topic::{validate_topic_change, validate_topic_overrides};
+pub use table::{DefaultValue, Key, Kind, Scope, Standing, Synonym, Unit};
+pub use topic::{inert_topic_overrides, validate_topic_change, validate_topic_overrides};
 pub use value::Value;

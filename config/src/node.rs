@@ -317,6 +317,9 @@ pub fn validate_broker_dynamic(
 /// The value of a key that may be of any scope, or Kafka's complaint.
 pub(crate) fn parse(key: &'static Key, text: &str) -> Result<Value, ConfigError> {
     key.parse(text).map_err(|problem| {
+        if problem == Problem::EmptyPart {
+            return ConfigError::EmptyPart { key: key.name };
+        }
         // Kafka shows a whole list in brackets, but a part of it bare.
         let value = match (&problem, value::parse(key.kind, text)) {
             (Problem::Text(_), Ok(Value::List(parts))) => format!("[{}]", parts.join(", ")),
@@ -354,10 +357,14 @@ fn fixed_value(name: &str, text: &str) -> Result<(&'static Key, Value), String> 
     let Some(key) = keys::broker_key(name) else {
         return Err(unknown(name));
     };
-    let refused = |why: &dyn std::fmt::Display| {
-        format!("{name} = {text}: {why} (allowed: {})", key.allowed())
+    let refused = |problem: Problem| {
+        let allowed = key.allowed();
+        let known =
+            matches!(problem, Problem::OneOf { .. }) || problem.to_string().ends_with(&allowed);
+        let allowed = if known { String::new() } else { format!(" (allowed: {allowed})") };
+        format!("{name} = {text}: {problem}{allowed}")
     };
-    let value = key.parse(text).map_err(|problem| refused(&problem))?;
+    let value = key.parse(text).map_err(refused)?;
     key.supports(&value).map_err(|why| format!("{name} = {text}: {why}"))?;
     Ok((key, value))
 }
@@ -375,3 +382,6 @@ fn unknown(name: &str) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

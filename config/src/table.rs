@@ -19,7 +19,7 @@ pub struct Key {
     /// What a number counts.
     pub unit: Unit,
     /// The value where nothing sets one.
-    pub default: Default,
+    pub default: DefaultValue,
     /// Who may set the key, and when.
     pub scope: Scope,
     /// Whether setting the key has an effect.
@@ -29,6 +29,8 @@ pub struct Key {
     pub synonyms: &'static [Synonym],
     /// What the key does; ends with a period.
     pub doc: &'static str,
+    /// What the example file shows where there is no default.
+    pub example: &'static str,
     pub(crate) check: Check,
 }
 
@@ -64,7 +66,7 @@ pub enum Unit {
 
 /// The value of a key that nothing sets.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Default {
+pub enum DefaultValue {
     /// No value; DescribeConfigs shows null.
     Null,
     /// A truth value.
@@ -145,11 +147,12 @@ impl Key {
             group: "",
             kind,
             unit,
-            default: Default::Null,
+            default: DefaultValue::Null,
             scope: Scope::Topic,
             standing: Standing::Honoured,
             synonyms: &[],
             doc: "",
+            example: "",
             check: Check::Any,
         }
     }
@@ -160,8 +163,13 @@ impl Key {
         self
     }
 
-    pub(crate) const fn default(mut self, default: Default) -> Self {
+    pub(crate) const fn default(mut self, default: DefaultValue) -> Self {
         self.default = default;
+        self
+    }
+
+    pub(crate) const fn example(mut self, example: &'static str) -> Self {
+        self.example = example;
         self
     }
 
@@ -247,11 +255,11 @@ impl Key {
     #[must_use]
     pub fn default_value(&self) -> Value {
         match self.default {
-            Default::Null => Value::Null,
-            Default::Bool(value) => Value::Bool(value),
-            Default::Int(value) => Value::Int(value),
-            Default::Double(value) => Value::Double(value),
-            Default::Text(text) => {
+            DefaultValue::Null => Value::Null,
+            DefaultValue::Bool(value) => Value::Bool(value),
+            DefaultValue::Int(value) => Value::Int(value),
+            DefaultValue::Double(value) => Value::Double(value),
+            DefaultValue::Text(text) => {
                 value::parse(self.kind, text).expect("the table test parses every default")
             }
         }
@@ -319,6 +327,9 @@ impl Check {
                 }
             }
             (Self::OneOf(names), Value::Text(text)) => one_of(text, names),
+            (Self::OneOf(_), Value::List(parts)) if parts.iter().any(String::is_empty) => {
+                Err(Problem::EmptyPart)
+            }
             (Self::OneOf(names), Value::List(parts)) => {
                 parts.iter().try_for_each(|part| one_of(part, names).map_err(|p| p.of_part(part)))
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::error::ConfigError;
 use crate::keys::{self, TopicConfig};
 use crate::node::{self, Config};
-use crate::table::Key;
+use crate::table::{Key, Standing};
 use crate::value::Value;
 
 impl TopicConfig {
@@ -67,6 +67,16 @@ pub fn validate_topic_change(
     Ok(())
 }
 
+/// The overrides that change nothing here, and why; to be logged when they are set.
+pub fn inert_topic_overrides(
+    overrides: &BTreeMap<String, String>,
+) -> impl Iterator<Item = (&'static Key, &'static str)> + '_ {
+    overrides.keys().filter_map(|name| match keys::topic_key(name) {
+        Some(key @ Key { standing: Standing::Inert(why), .. }) => Some((key, *why)),
+        _ => None,
+    })
+}
+
 /// The value that the topic itself sets, if it can be read.
 pub(crate) fn set(key: &Key, overrides: &BTreeMap<String, String>) -> Option<Value> {
     key.parse(overrides.get(key.name)?).ok()
@@ -78,3 +88,6 @@ fn find(name: &str) -> Result<&'static Key, ConfigError> {
         hint: keys::hint(name, keys::topic_keys()),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ pub enum Value {
     Double(f64),
     /// Text, also a password.
     Text(String),
-    /// The trimmed parts of a comma-separated list.
+    /// The trimmed parts of a comma-separated list, each once.
     List(Vec<String>),
 }
 
@@ -56,7 +56,8 @@ impl fmt::Display for Value {
     }
 }
 
-/// Reads text as Kafka's `ConfigDef.parseType` does: trimmed, numbers within their width.
+/// Reads text as Kafka's `ConfigDef.parseType` does: trimmed, numbers within their width,
+/// lists without repetitions.
 pub(crate) fn parse(kind: Kind, text: &str) -> Result<Value, Problem> {
     let text = text.trim();
     let not_a_number = || Problem::NotANumber(kind);
@@ -72,7 +73,15 @@ pub(crate) fn parse(kind: Kind, text: &str) -> Result<Value, Problem> {
         },
         Kind::String | Kind::Password => Ok(Value::Text(text.to_owned())),
         Kind::List if text.is_empty() => Ok(Value::List(Vec::new())),
-        Kind::List => Ok(Value::List(text.split(',').map(|part| part.trim().to_owned()).collect())),
+        Kind::List => {
+            let mut parts: Vec<String> = Vec::new();
+            for part in text.split(',').map(str::trim) {
+                if !parts.iter().any(|other| other == part) {
+                    parts.push(part.to_owned());
+                }
+            }
+            Ok(Value::List(parts))
+        }
     }
 }
 

@@ -21,11 +21,13 @@ keys! {
         "node.id" node_id: Int = 1, min(0), fixed,
             "Number of this node, unique in its cluster.";
         "cluster.id" cluster_id: OptText, checked(cluster_id, CLUSTER_ID), fixed,
+            example("MkU3OEVBNTcwNTJENDM2Qg"),
             "Id of the cluster: taken when the data directory is first used, made up where not set; afterwards it must agree with the directory.";
-        "process.roles" process_roles: List = "broker,controller", fixed,
+        "process.roles" process_roles: List = "broker,controller",
+            one_of(&["broker", "controller"]), fixed,
             default_only("a node is both broker and controller until clusters are built"),
             "What the node does in its cluster.";
-        "broker.rack" broker_rack: OptText, fixed,
+        "broker.rack" broker_rack: OptText, fixed, example("rack-1"),
             "Rack or zone that the node stands in.";
         "log.dirs" log_dirs: List = "./data", checked(log_dirs, LOG_DIRS), fixed,
             "Directories that hold the data; partitions are spread over them. The first also holds the cluster's metadata.";
@@ -36,6 +38,7 @@ keys! {
             checked(listeners, LISTENERS), fixed,
             "Addresses to listen on, as `NAME://HOST:PORT`. An empty host is every address of the machine, port 0 any free port.";
         "advertised.listeners" advertised_listeners: List, checked(listeners, LISTENERS), fixed,
+            example("PLAINTEXT://127.0.0.1:9092"),
             "Addresses that clients are told to connect to, by listener name; `listeners` where not set. Port 0 stands for the port that was bound.";
         "listener.security.protocol.map" listener_security_protocol_map: Text = "PLAINTEXT:PLAINTEXT",
             checked(protocol_map, PROTOCOL_MAP), fixed,
@@ -125,16 +128,16 @@ keys! {
             "Microseconds for which a pinned core that has nothing to do looks for work before it sleeps: shorter waits, more CPU.";
         "cores.memory.bytes" cores_memory_bytes: Bytes = 268_435_456, min(33_554_432), fixed,
             "Memory for cache, requests and responses over all cores; taken as it is needed. The three keys below divide it.";
-        "cores.io.memory.bytes" cores_io_memory_bytes: LimitBytes = -1, fixed,
-            "Memory of each core that the kernel does device I/O in, taken at start and beside `cores.memory.bytes`; -1 is 32 MiB over all cores, and 1 to 16 MiB for one.";
-        "odradek.cache.bytes" odradek_cache_bytes: LimitBytes = -1, fixed,
+        "cores.io.memory.bytes" cores_io_memory_bytes: LimitBytes = -1, range(-1, 1_073_741_824), fixed,
+            "Memory of each core that the kernel does device I/O in, taken at start and beside `cores.memory.bytes`; -1 is 32 MiB over all cores, and 1 to 16 MiB for one. Rounded down to a power of two.";
+        "odradek.cache.bytes" odradek_cache_bytes: LimitBytes = -1, min(-1), fixed,
             "Memory over all cores for the newest records of each partition; -1 is half of `cores.memory.bytes`.";
-        "queued.max.request.bytes" queued_max_request_bytes: LimitBytes = -1, fixed,
+        "queued.max.request.bytes" queued_max_request_bytes: LimitBytes = -1, min(-1), fixed,
             "Memory over all cores for requests above 64 KiB that are arriving or waiting; -1 is a quarter of `cores.memory.bytes`. A request above a core's share waits until it has the share alone.";
-        "odradek.fetch.pinned.bytes" odradek_fetch_pinned_bytes: LimitBytes = -1, fixed,
+        "odradek.fetch.pinned.bytes" odradek_fetch_pinned_bytes: LimitBytes = -1, min(-1), fixed,
             "Memory over all cores for records in responses that clients have not taken yet; -1 is a quarter of `cores.memory.bytes`.";
         "odradek.fetch.pinned.connection.bytes" odradek_fetch_pinned_connection_bytes: LimitBytes = -1,
-            fixed,
+            min(-1), fixed,
             "The same for one connection; -1 is half of a core's share.";
     }
 
@@ -144,32 +147,10 @@ keys! {
         "log.level" log_level: LogLevel = "info", one_of(LogLevel::NAMES), fixed,
             "Least severe log lines that are written.";
     }
-
-    "Kafka's keys that change nothing here" {
-        "num.network.threads" num_network_threads: Count = 3, min(1), dynamic, inert(NO_POOLS),
-            "Threads for connections.";
-        "num.io.threads" num_io_threads: Count = 8, min(1), dynamic, inert(NO_POOLS),
-            "Threads for requests.";
-        "background.threads" background_threads: Count = 10, min(1), dynamic, inert(NO_POOLS),
-            "Threads for background work.";
-        "num.recovery.threads.per.data.dir" num_recovery_threads_per_data_dir: Count = 2, min(1),
-            dynamic, inert(NO_POOLS),
-            "Threads that recover a directory.";
-        "queued.max.requests" queued_max_requests: Count = 500, min(1), fixed,
-            inert("queues are bounded in bytes, by queued.max.request.bytes"),
-            "Requests that wait before connections are no longer read.";
-        "socket.send.buffer.bytes" socket_send_buffer_bytes: Int = 102_400, fixed, inert(KERNEL_BUFFERS),
-            "Send buffer of a connection.";
-        "socket.receive.buffer.bytes" socket_receive_buffer_bytes: Int = 102_400, fixed,
-            inert(KERNEL_BUFFERS),
-            "Receive buffer of a connection.";
-    }
 }
 
-const NO_POOLS: &str = "there are no thread pools: each of cores.count cores does all of its work";
-const KERNEL_BUFFERS: &str = "the kernel sizes socket buffers itself, better than a fixed number";
 const CLUSTER_ID: &str = "22 characters of base64url, as `odradek` or kafka-storage make them";
-const LOG_DIRS: &str = "a list of directories, no two alike";
+const LOG_DIRS: &str = "a list of directories";
 const LISTENERS: &str = "a list of `NAME://HOST:PORT`, IPv6 in brackets";
 const PROTOCOL_MAP: &str = "a list of `NAME:PLAINTEXT`";
 const CPUS: &str = "a list of CPU numbers and ranges, as `0-3,8`";
@@ -186,14 +167,11 @@ fn cluster_id(value: &Value) -> Result<(), Problem> {
 
 fn log_dirs(value: &Value) -> Result<(), Problem> {
     let Value::List(dirs) = value else { return Ok(()) };
-    let problem = |text: String| Err(Problem::Text(text));
     if dirs.is_empty() || dirs.iter().any(String::is_empty) {
-        return problem("At least one directory must be named, and none may be empty".to_owned());
+        let text = "At least one directory must be named, and none may be empty";
+        return Err(Problem::Text(text.to_owned()));
     }
-    match dirs.iter().enumerate().find(|(i, dir)| dirs[..*i].contains(dir)) {
-        Some((_, twice)) => problem(format!("{twice} is named twice")),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn listeners(value: &Value) -> Result<(), Problem> {

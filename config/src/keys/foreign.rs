@@ -6,14 +6,15 @@
 /// Why `name` cannot be set, if it is a key of Kafka's.
 #[must_use]
 pub fn why(name: &str) -> Option<&'static str> {
-    let matches = |rule: &&str| match rule.ends_with('.') {
+    let covers = |rule: &&str| match rule.ends_with('.') {
         true => name.starts_with(*rule),
         false => name == *rule,
     };
-    RULES.iter().find(|(_, rules)| rules.iter().any(|rule| matches(rule))).map(|(why, _)| *why)
+    RULES.iter().find(|(_, rules)| rules.iter().any(covers)).map(|(why, _)| *why)
 }
 
-const RULES: &[(&str, &[&str])] = &[
+/// Reason, and the names and prefixes that it holds for.
+pub(crate) const RULES: &[(&str, &[&str])] = &[
     ("use node.id", &["broker.id"]),
     ("use log.dirs", &["log.dir"]),
     (

@@ -107,7 +107,7 @@ keys! {
     "Durability" {
         "min.insync.replicas" min_insync_replicas: Count = 1, min(1),
             from(&[Synonym::same("min.insync.replicas")]),
-            "How many replicas must have a record before `acks=all` is answered; with fewer in sync such writes are refused.";
+            "How many replicas must be in sync for a write with `acks=all`; with fewer it is refused.";
         "unclean.leader.election.enable" unclean_leader_election_enable: Bool = false,
             from(&[Synonym::same("unclean.leader.election.enable")]),
             "Whether a replica that may lack acknowledged records can become leader when no other is left.";

@@ -1,0 +1,238 @@
+use super::*;
+use crate::layer::Source;
+
+fn set(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+    entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn refused(builder: ConfigBuilder) -> String {
+    builder.build().expect_err("refused").to_string()
+}
+
+#[test]
+fn goes_to_any_core() {
+    fn portable<T: Send + Sync + Clone + 'static>() {}
+    portable::<Config>();
+}
+
+#[test]
+fn later_layers_win() {
+    let file = "num.partitions = 3\nlog.segment.bytes = 2097152\ndelete.topic.enable = false\n";
+    let config = Config::builder()
+        .toml(Path::new("o.toml"), file)
+        .set("num.partitions=4")
+        .put("log.dirs", "/x,/y", Origin::Flag("--data"))
+        .build()
+        .expect("valid");
+    assert_eq!(config.num_partitions, 4);
+    assert!(!config.delete_topic_enable);
+    assert_eq!(config.log_dirs(), [PathBuf::from("/x"), PathBuf::from("/y")]);
+    assert_eq!(config.origin("num.partitions"), Some(&Origin::Set));
+    assert_eq!(config.origin("log.dirs"), Some(&Origin::Flag("--data")));
+    assert_eq!(
+        config.origin("delete.topic.enable"),
+        Some(&Origin::File { path: "o.toml".into(), line: 3 })
+    );
+    assert_eq!(config.origin("node.id"), None);
+}
+
+#[test]
+fn dynamic_layers_win_over_static_ones() {
+    let config = Config::builder().set("max.connections=10").build().expect("valid");
+    let (config, errors) = config.with_dynamic(&set(&[("max.connections", "20")]), &set(&[]));
+    assert_eq!((config.max_connections, errors.len()), (20, 0));
+    let (config, _) =
+        config.with_dynamic(&set(&[("max.connections", "20")]), &set(&[("max.connections", "30")]));
+    assert_eq!(config.max_connections, 30);
+    // Each call says all that is set: nothing is left from before.
+    let (config, _) = config.with_dynamic(&set(&[]), &set(&[]));
+    assert_eq!(config.max_connections, 10);
+}
+
+#[test]
+fn unreadable_dynamic_values_are_passed_over() {
+    let (config, errors) = Config::default().with_dynamic(
+        &set(&[("foo.bar", "1"), ("max.connections", "x"), ("max.connections.per.ip", "7")]),
+        &set(&[("node.id", "9")]),
+    );
+    assert_eq!(config.node_id, 1);
+    assert_eq!(config.max_connections, 2_147_483_647);
+    assert_eq!(config.max_connections_per_ip, 7);
+    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        errors,
+        [
+            "Unknown config name: foo.bar",
+            "Invalid value x for configuration max.connections: Not a number of type INT",
+            "Cannot update these configs dynamically: [node.id]",
+        ]
+    );
+}
+
+#[test]
+fn errors_say_where_what_and_what_is_allowed() {
+    let file = "node.id = -1\n\nnum.partition = 2\nretention.ms = 5\nlog.cleanup.policy = 'compact'\n\"ssl.protocol\" = 'x'\n";
+    let builder = Config::builder()
+        .toml(Path::new("o.toml"), file)
+        .set("auto.create.topics.enable=yes")
+        .set("oops")
+        .set("cores.count=all")
+        .set("compression.type=brotli")
+        .set("zzzzzz=1");
+    let expected = [
+        "o.toml:1: node.id = -1: Value must be at least 0",
+        "o.toml:3: num.partition cannot be set: did you mean num.partitions?",
+        "o.toml:4: retention.ms is set on topics; its default is log.retention.ms",
+        "o.toml:5: log.cleanup.policy = compact: compaction is not built yet; supported are delete, and an empty list to keep everything",
+        "o.toml:6: ssl.protocol cannot be set: TLS is not built yet; PLAINTEXT listeners only",
+        "--set: auto.create.topics.enable = yes: Expected value to be either true or false",
+        "--set: oops: not of the form KEY=VALUE",
+        "--set: cores.count = all: Not a number of type INT (allowed: 0 to 1024)",
+        "--set: compression.type = brotli: String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer",
+        "--set: zzzzzz: no such key; REFERENCE.md and `odradek config reference` list all",
+    ];
+    assert_eq!(refused(builder), expected.join("\n"));
+}
+
+#[test]
+fn a_missing_file_is_an_error() {
+    let error = refused(Config::builder().file(Path::new("/nonexistent/o.toml")));
+    assert!(error.starts_with("--config: cannot read /nonexistent/o.toml: "), "{error}");
+}
+
+#[test]
+fn a_file_is_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("o.toml");
+    std::fs::write(&path, "[node]\nid = 7\n[cores]\ncount = 3\n").expect("writable");
+    let config = Config::builder().file(&path).build().expect("valid");
+    assert_eq!((config.node_id, config.core_count(8)), (7, 3));
+}
+
+#[test]
+fn cores_and_cpus() {
+    let cores = |sets: &[&str]| {
+        let builder = sets.iter().fold(Config::builder(), |builder, set| builder.set(set));
+        builder.build().map(|config| (config.core_count(8), config.cpus().to_vec()))
+    };
+    assert_eq!(cores(&[]), Ok((8, vec![])));
+    assert_eq!(cores(&["cores.cpus=1-3,0"]), Ok((4, vec![1, 2, 3, 0])));
+    assert_eq!(cores(&["cores.cpus=1-3,0", "cores.count=2"]), Ok((2, vec![1, 2, 3, 0])));
+    let error = cores(&["cores.cpus=1", "cores.count=2"]).expect_err("refused").to_string();
+    assert_eq!(
+        error,
+        "--set: cores.count = 2: cores.cpus names only 1 CPUs; leave one of the keys out"
+    );
+    for wrong in ["3-1", "a", "1,1", "1,", "0-9999999"] {
+        assert!(cores(&[&format!("cores.cpus={wrong}")]).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn ids_and_directories() {
+    let load = |argument: &str| Config::builder().set(argument).build();
+    assert!(load("cluster.id=4L6g3nShT-eMCtK--X86sw").is_ok());
+    assert!(load("cluster.id=4L6g3nShT-eMCtK--X86s").is_err());
+    assert!(load("cluster.id=4L6g3nShT-eMCtK--X86sx").is_err());
+    assert!(load("log.dirs=").is_err());
+    assert!(load("log.dirs=/a,,/b").is_err());
+    assert!(load("process.roles=broker").is_err());
+}
+
+#[test]
+fn inert_keys_are_told() {
+    let config = Config::builder().set("num.io.threads=16").build().expect("valid");
+    let (config, _) = config.with_dynamic(&set(&[("background.threads", "5")]), &set(&[]));
+    let names: Vec<_> = config.inert().map(|(key, _)| key.name).collect();
+    assert_eq!(names, ["num.io.threads", "background.threads"]);
+}
+
+#[test]
+fn dynamic_changes_are_checked_in_kafkas_words() {
+    let none = set(&[]);
+    let broker = |entries: &[(&str, &str)]| {
+        validate_broker_dynamic(BrokerScope::Broker, false, &none, &set(entries))
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(broker(&[("log.retention.ms", "-2")]), Ok(()));
+    for (entry, message) in [
+        (("node.id", "3"), "Cannot update these configs dynamically: [node.id]"),
+        (("num.partitions", "3"), "Cannot update these configs dynamically: [num.partitions]"),
+        (
+            ("message.max.bytes", "x"),
+            "Invalid value x for configuration message.max.bytes: Not a number of type INT",
+        ),
+        (
+            ("num.io.threads", "0"),
+            "Invalid value 0 for configuration num.io.threads: Value must be at least 1",
+        ),
+        (
+            ("log.cleanup.policy", "foo"),
+            "Invalid value foo for configuration log.cleanup.policy: String must be one of: compact, delete",
+        ),
+        (
+            ("log.cleanup.policy", "delete, compact"),
+            "Invalid value delete, compact for configuration log.cleanup.policy: compaction is not built yet; supported are delete, and an empty list to keep everything",
+        ),
+        (
+            ("log.retention.ms", "0"),
+            "Invalid value 0 for configuration log.retention.ms: must be unlimited (-1) or, greater than or equal to 1",
+        ),
+        (
+            ("max.connectons", "1"),
+            "Unknown config name: max.connectons (did you mean max.connections?)",
+        ),
+    ] {
+        assert_eq!(broker(&[entry]), Err(message.to_owned()));
+    }
+    assert_eq!(
+        broker(&[("log.dirs", "/x"), ("node.id", "1")]),
+        Err("Cannot update these configs dynamically: [log.dirs, node.id]".to_owned())
+    );
+}
+
+#[test]
+fn what_does_not_change_is_not_checked() {
+    let before = set(&[("foo.bar", "1"), ("log.cleanup.policy", "compact")]);
+    let mut after = before.clone();
+    after.insert("max.connections".to_owned(), "5".to_owned());
+    let scope = BrokerScope::ClusterDefault;
+    assert_eq!(validate_broker_dynamic(scope, false, &before, &after), Ok(()));
+    assert_eq!(validate_broker_dynamic(scope, false, &before, &set(&[])), Ok(()));
+}
+
+#[test]
+fn elr_fixes_where_min_isr_is_set() {
+    let (one, two, none) =
+        (set(&[("min.insync.replicas", "1")]), set(&[("min.insync.replicas", "2")]), set(&[]));
+    let check = |scope, before, after| {
+        validate_broker_dynamic(scope, true, before, after).map_err(|error| error.to_string())
+    };
+    let broker = "Broker-level min.insync.replicas cannot be altered while ELR is enabled.";
+    let cluster = "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.";
+    assert_eq!(check(BrokerScope::Broker, &none, &two), Err(broker.to_owned()));
+    assert_eq!(check(BrokerScope::Broker, &two, &none), Err(broker.to_owned()));
+    assert_eq!(check(BrokerScope::ClusterDefault, &one, &two), Ok(()));
+    assert_eq!(check(BrokerScope::ClusterDefault, &one, &none), Err(cluster.to_owned()));
+    assert_eq!(validate_broker_dynamic(BrokerScope::Broker, false, &none, &two), Ok(()));
+}
+
+#[test]
+fn sources_have_kafkas_numbers() {
+    let numbers = [
+        Source::DynamicTopic,
+        Source::DynamicBroker,
+        Source::DynamicDefaultBroker,
+        Source::StaticBroker,
+        Source::Default,
+    ]
+    .map(|source| (source.id(), source.name()));
+    let expected = [
+        (1, "DYNAMIC_TOPIC_CONFIG"),
+        (2, "DYNAMIC_BROKER_CONFIG"),
+        (3, "DYNAMIC_DEFAULT_BROKER_CONFIG"),
+        (4, "STATIC_BROKER_CONFIG"),
+        (5, "DEFAULT_CONFIG"),
+    ];
+    assert_eq!(numbers, expected);
+}
