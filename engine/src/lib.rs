@@ -5,4 +5,5 @@ pub mod checksum;
 pub mod compress;
 pub mod ids;
 pub mod meter;
+pub mod producer;
 pub mod rt;
