@@ -15,7 +15,7 @@
 //! | [`inert::INERT`] | nothing | set on a broker in Kafka, without effect here |
 //! | [`foreign`] | refusals | keys of Kafka's that Odradek does not have, and why |
 //!
-//! Columns are the types of [`crate::value`]; what follows the default are the `const` methods of
+//! Columns are the types of the module `value`; what follows the default are the `const` methods of
 //! [`Key`].
 
 pub mod broker;

@@ -191,24 +191,31 @@ pub(crate) fn parse_protocol_map(text: &str) -> Result<Vec<(String, ListenerSecu
     text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(entry).collect()
 }
 
+/// A key at fault, and the message.
+pub(crate) type Fault = (&'static str, String);
+
 /// What to listen on; the values have been checked one by one.
-pub(crate) fn listeners(settings: &Settings) -> Result<Vec<Listener>, String> {
+pub(crate) fn listeners(settings: &Settings) -> Result<Vec<Listener>, Fault> {
+    read_listeners(settings).map_err(|message| ("listeners", format!("listeners: {message}")))
+}
+
+fn read_listeners(settings: &Settings) -> Result<Vec<Listener>, String> {
     let addresses = parse_addresses(&settings.listeners)?;
     let map = parse_protocol_map(&settings.listener_security_protocol_map)?;
     if addresses.is_empty() {
-        return Err("listeners: at least one is needed, as PLAINTEXT://127.0.0.1:9092".to_owned());
+        return Err("at least one is needed, as PLAINTEXT://127.0.0.1:9092".to_owned());
     }
     let mut listeners: Vec<Listener> = Vec::new();
     for Address { name, host, port } in addresses {
         let Some((_, security)) = map.iter().find(|(mapped, _)| *mapped == name) else {
             return Err(format!(
-                "listeners: no security protocol is defined for the listener {name}; add \
+                "no security protocol is defined for the listener {name}; add \
                  {name}:PLAINTEXT to listener.security.protocol.map"
             ));
         };
         let listener = Listener { name, host, port, security: *security };
         if let Some(other) = listeners.iter().find(|other| other.collides(&listener)) {
-            return Err(format!("listeners: {other} and {listener} want the same port"));
+            return Err(format!("{other} and {listener} want the same port"));
         }
         listeners.push(listener);
     }
@@ -219,30 +226,32 @@ pub(crate) fn listeners(settings: &Settings) -> Result<Vec<Listener>, String> {
 pub(crate) fn advertised(
     settings: &Settings,
     listeners: &[Listener],
-) -> Result<Vec<Advertised>, String> {
+) -> Result<Vec<Advertised>, Fault> {
+    let key = match settings.advertised_listeners.is_empty() {
+        true => "listeners",
+        false => "advertised.listeners",
+    };
+    read_advertised(settings, listeners).map_err(|message| (key, format!("{key}: {message}")))
+}
+
+fn read_advertised(settings: &Settings, listeners: &[Listener]) -> Result<Vec<Advertised>, String> {
     let addresses = parse_addresses(&settings.advertised_listeners)?;
     if let Some(stray) = addresses.iter().find(|a| listeners.iter().all(|l| l.name != a.name)) {
-        return Err(format!("advertised.listeners: {} is not among the listeners", stray.name));
+        return Err(format!("{} is not among the listeners", stray.name));
     }
     let advertise = |listener: &Listener| {
-        let set = addresses.iter().find(|address| address.name == listener.name);
-        let (key, host, port) = match set {
-            Some(address) => ("advertised.listeners", &address.host, address.port),
-            None if addresses.is_empty() => ("listeners", &listener.host, listener.port),
-            None => {
-                return Err(format!(
-                    "advertised.listeners: the listener {} is missing",
-                    listener.name
-                ));
-            }
+        let (host, port) = match addresses.iter().find(|address| address.name == listener.name) {
+            Some(address) => (&address.host, address.port),
+            None if addresses.is_empty() => (&listener.host, listener.port),
+            None => return Err(format!("the listener {} is missing", listener.name)),
         };
         if is_wildcard(host) {
-            let remedy = listener.port;
             return Err(format!(
-                "{key}: clients cannot connect to {}; set advertised.listeners to an address they \
-                 can reach, as {}://my-host:{remedy}",
+                "clients cannot connect to {}; set advertised.listeners to an address they can \
+                 reach, as {}://my-host:{}",
                 host_port(host, port),
                 listener.name,
+                listener.port,
             ));
         }
         let (name, host) = (listener.name.clone(), host.clone());

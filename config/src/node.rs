@@ -1,15 +1,15 @@
-//! A broker's configuration: how it is put together at start, and how it changes afterwards.
+//! A broker's configuration, and how it changes while the broker runs.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::error::{ConfigError, LoadError, LoadErrors, Origin, Problem};
-use crate::file;
+use crate::error::{ConfigError, LoadError, Origin, Problem};
 use crate::keys::{self, Settings, broker};
 use crate::layer::{Layers, Static};
 use crate::listener::{self, Advertised, Listener};
+use crate::load::ConfigBuilder;
 use crate::memory::CoreMemory;
 use crate::table::{Key, Scope, Standing};
 use crate::value::{self, Value};
@@ -26,17 +26,12 @@ pub struct Config {
 struct Inner {
     settings: Settings,
     layers: Layers,
+    /// The value of each topic key, in the table's order, for a topic that does not set it.
+    topic_defaults: Vec<Value>,
     listeners: Vec<Listener>,
     advertised: Vec<Advertised>,
     log_dirs: Vec<PathBuf>,
     cpus: Vec<usize>,
-}
-
-/// Collects what file and command line say; what is said later wins.
-#[derive(Debug, Default)]
-pub struct ConfigBuilder {
-    fixed: BTreeMap<&'static str, Static>,
-    errors: Vec<LoadError>,
 }
 
 /// Which brokers a dynamic key is set for.
@@ -53,6 +48,32 @@ impl Config {
     #[must_use]
     pub fn builder() -> ConfigBuilder {
         ConfigBuilder::default()
+    }
+
+    /// Checks what must fit together; each value alone has been checked.
+    pub(crate) fn from_fixed(fixed: BTreeMap<&'static str, Static>) -> Result<Self, LoadError> {
+        let layers = Layers { fixed: Arc::new(fixed), ..Layers::default() };
+        let settings = Settings::read(|key| layers.effective(key));
+        let fault = |(key, message): (&str, String)| {
+            let origin = layers.fixed.get(key).map(|fixed| fixed.origin.clone());
+            LoadError { origin: origin.unwrap_or(Origin::Default), message }
+        };
+        let listeners = listener::listeners(&settings).map_err(fault)?;
+        let advertised = listener::advertised(&settings, &listeners).map_err(fault)?;
+        let cpus = broker::parse_cpus(&settings.cores_cpus).expect("checked when it was set");
+        if !cpus.is_empty() && settings.cores_count as usize > cpus.len() {
+            let message = format!(
+                "cores.count = {}: cores.cpus names only {} CPUs; leave one of the keys out",
+                settings.cores_count,
+                cpus.len()
+            );
+            return Err(fault(("cores.count", message)));
+        }
+        let log_dirs = settings.log_dirs.iter().map(PathBuf::from).collect();
+        let topic_defaults = topic_defaults(&layers);
+        let inner =
+            Inner { settings, layers, topic_defaults, listeners, advertised, log_dirs, cpus };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The same broker after a change of the dynamic keys in the cluster's metadata.
@@ -83,6 +104,7 @@ impl Config {
         };
         let inner = Inner {
             settings: Settings::read(|key| layers.effective(key)),
+            topic_defaults: topic_defaults(&layers),
             layers,
             // What these follow from is read once at start.
             listeners: self.inner.listeners.clone(),
@@ -151,6 +173,10 @@ impl Config {
         self.inner.layers.fixed.get(key).map(|fixed| &fixed.origin)
     }
 
+    pub(crate) fn topic_defaults(&self) -> &[Value] {
+        &self.inner.topic_defaults
+    }
+
     pub(crate) fn layers(&self) -> &Layers {
         &self.inner.layers
     }
@@ -168,105 +194,6 @@ impl Default for Config {
     /// Nothing set.
     fn default() -> Self {
         Self::builder().build().expect("the table test builds the defaults")
-    }
-}
-
-impl ConfigBuilder {
-    /// Reads a TOML file.
-    #[must_use]
-    pub fn file(mut self, path: &Path) -> Self {
-        match std::fs::read_to_string(path) {
-            Ok(text) => self.toml(path, &text),
-            Err(error) => {
-                let message = format!("cannot read {}: {error}", path.display());
-                self.errors.push(LoadError { origin: Origin::Flag("--config"), message });
-                self
-            }
-        }
-    }
-
-    /// Reads the text of a TOML file; `path` is for messages only.
-    #[must_use]
-    pub fn toml(mut self, path: &Path, text: &str) -> Self {
-        match file::entries(path, text) {
-            Ok(entries) => entries
-                .into_iter()
-                .fold(self, |builder, entry| builder.put(&entry.key, &entry.value, entry.origin)),
-            Err(mut errors) => {
-                self.errors.append(&mut errors);
-                self
-            }
-        }
-    }
-
-    /// Takes the argument of `--set`: `KEY=VALUE`.
-    #[must_use]
-    pub fn set(mut self, argument: &str) -> Self {
-        match argument.split_once('=') {
-            Some((key, value)) => self.put(key.trim(), value, Origin::Set),
-            None => {
-                let message = format!("{argument}: not of the form KEY=VALUE");
-                self.errors.push(LoadError { origin: Origin::Set, message });
-                self
-            }
-        }
-    }
-
-    /// Takes a value that an option of its own gives, such as `--data` for `log.dirs`.
-    #[must_use]
-    pub fn put(mut self, name: &str, text: &str, origin: Origin) -> Self {
-        match fixed_value(name, text) {
-            Ok((key, value)) => drop(self.fixed.insert(key.name, Static { value, origin })),
-            Err(message) => self.errors.push(LoadError { origin, message }),
-        }
-        self
-    }
-
-    /// Checks what must fit together, and fails with all that is wrong.
-    pub fn build(mut self) -> Result<Config, LoadErrors> {
-        let layers = Layers { fixed: Arc::new(self.fixed), ..Layers::default() };
-        let origin = |name: &str| match layers.fixed.get(name) {
-            Some(fixed) => fixed.origin.clone(),
-            None => Origin::Default,
-        };
-        let settings = Settings::read(|key| layers.effective(key));
-        let listened = listener::listeners(&settings)
-            .map_err(|message| LoadError { origin: origin("listeners"), message });
-        let (listeners, advertised) = match listened {
-            Ok(listeners) => {
-                let key = if settings.advertised_listeners.is_empty() {
-                    "listeners"
-                } else {
-                    "advertised.listeners"
-                };
-                let advertised =
-                    listener::advertised(&settings, &listeners).unwrap_or_else(|message| {
-                        self.errors.push(LoadError { origin: origin(key), message });
-                        Vec::new()
-                    });
-                (listeners, advertised)
-            }
-            Err(error) => {
-                self.errors.push(error);
-                (Vec::new(), Vec::new())
-            }
-        };
-        let cpus = broker::parse_cpus(&settings.cores_cpus).expect("checked when it was set");
-        if !cpus.is_empty() && settings.cores_count as usize > cpus.len() {
-            let message = format!(
-                "cores.count = {}: cores.cpus names only {} CPUs; leave one of the keys out",
-                settings.cores_count,
-                cpus.len()
-            );
-            self.errors.push(LoadError { origin: origin("cores.count"), message });
-        }
-        if !self.errors.is_empty() {
-            return Err(LoadErrors(self.errors));
-        }
-        let log_dirs = settings.log_dirs.iter().map(PathBuf::from).collect();
-        Ok(Config {
-            inner: Arc::new(Inner { settings, layers, listeners, advertised, log_dirs, cpus }),
-        })
     }
 }
 
@@ -314,6 +241,10 @@ pub fn validate_broker_dynamic(
     Ok(())
 }
 
+fn topic_defaults(layers: &Layers) -> Vec<Value> {
+    keys::topic_keys().map(|key| layers.effective(key)).collect()
+}
+
 /// The value of a key that may be of any scope, or Kafka's complaint.
 pub(crate) fn parse(key: &'static Key, text: &str) -> Result<Value, ConfigError> {
     key.parse(text).map_err(|problem| {
@@ -349,37 +280,6 @@ fn dynamic_key(scope: BrokerScope, name: &str) -> Result<&'static Key, ConfigErr
             Err(ConfigError::NotClusterWide { keys: vec![key.name] })
         }
         (Scope::PerBroker | Scope::ClusterWide, _) => Ok(key),
-    }
-}
-
-/// Reads a static value; the error says key, value and what is allowed.
-fn fixed_value(name: &str, text: &str) -> Result<(&'static Key, Value), String> {
-    let Some(key) = keys::broker_key(name) else {
-        return Err(unknown(name));
-    };
-    let refused = |problem: Problem| {
-        let allowed = key.allowed();
-        let known =
-            matches!(problem, Problem::OneOf { .. }) || problem.to_string().ends_with(&allowed);
-        let allowed = if known { String::new() } else { format!(" (allowed: {allowed})") };
-        format!("{name} = {text}: {problem}{allowed}")
-    };
-    let value = key.parse(text).map_err(refused)?;
-    key.supports(&value).map_err(|why| format!("{name} = {text}: {why}"))?;
-    Ok((key, value))
-}
-
-fn unknown(name: &str) -> String {
-    if keys::topic_key(name).is_some() {
-        let default = keys::topic_key(name).and_then(|key| key.synonyms.first());
-        let instead = default.map(|key| format!("; its default is {}", key.name));
-        return format!("{name} is set on topics{}", instead.unwrap_or_default());
-    }
-    match keys::hint(name, keys::broker_keys()) {
-        Some(hint) => format!("{name} cannot be set: {hint}"),
-        None => {
-            format!("{name}: no such key; REFERENCE.md and `odradek config reference` list all")
-        }
     }
 }
 

@@ -16,7 +16,11 @@ impl TopicConfig {
     /// not mistaken for one whose old segments may be deleted.
     #[must_use]
     pub fn effective(config: &Config, overrides: &BTreeMap<String, String>) -> Self {
-        Self::read(|key| set(key, overrides).unwrap_or_else(|| config.layers().effective(key)))
+        let mut defaults = config.topic_defaults().iter();
+        Self::read(|key| {
+            let default = defaults.next().expect("a value for each row, in order");
+            set(key, overrides).unwrap_or_else(|| default.clone())
+        })
     }
 
     /// The overrides that [`TopicConfig::effective`] passes over, and why; to be logged.

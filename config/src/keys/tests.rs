@@ -163,3 +163,55 @@ fn distances() {
     assert_eq!(distance("kitten", "sitting"), 3);
     assert_eq!(distance("a.b", "a.b"), 0);
 }
+
+#[test]
+fn no_text_breaks_a_row() {
+    let texts = [
+        "",
+        " ",
+        ",",
+        "a",
+        "a,b",
+        "-1",
+        "0",
+        "1",
+        "2147483647",
+        "2147483648",
+        "-2147483648",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "1e3",
+        "NaN",
+        "inf",
+        "0.5",
+        "true",
+        "FALSE",
+        "delete",
+        "compact,delete",
+        "*",
+        "0:1",
+        "PLAINTEXT://h:1",
+        "PLAINTEXT:PLAINTEXT",
+        "0-3",
+        "Zstd",
+        "sync",
+        "\u{0}",
+        "\u{1f980}",
+        "://",
+        "[::1]:1",
+        ":",
+    ];
+    for text in texts {
+        for key in broker_keys() {
+            let builder = crate::Config::builder().put(key.name, text, crate::Origin::Set);
+            drop(builder.build().map(|config| (config.describe_broker(), config.core_memory(1))));
+        }
+        for key in topic_keys() {
+            let overrides = [(key.name.to_owned(), text.to_owned())].into();
+            let config = crate::Config::default();
+            drop(TopicConfig::effective(&config, &overrides));
+            drop(config.describe_topic(&overrides));
+            drop(crate::validate_topic_overrides(&overrides));
+        }
+    }
+}
