@@ -1,9 +1,16 @@
 //! Everything that is true on one broker without its peers.
 
 pub mod batch;
+pub mod buf;
+mod cache;
 pub mod checksum;
 pub mod compress;
+pub mod cx;
+pub mod error;
 pub mod ids;
+pub mod log;
 pub mod meter;
+pub mod partition;
 pub mod producer;
 pub mod rt;
+mod waiters;

@@ -1,0 +1,117 @@
+//! What all logs of one core share. Passed explicitly; there is one per core and node.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use crate::batch::Scratch;
+use crate::buf::{ChunkPool, PoolUsage};
+use crate::cache::{Cold, SegmentUid, TailBudget};
+use crate::rt::Rt;
+use crate::waiters::Waiters;
+
+/// Memory that one core's logs may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineLimits {
+    /// Newest chunks of all logs.
+    pub tail_bytes: usize,
+    /// Windows of older data.
+    pub cold_bytes: usize,
+    /// Appended bytes that the device has not taken yet; more make appends wait.
+    pub dirty_bytes: usize,
+}
+
+/// Memory that one core's logs use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineMemory {
+    /// Newest chunks of all logs, bounded by [`EngineLimits::tail_bytes`] but for what the device
+    /// has not taken.
+    pub tail_bytes: usize,
+    /// Windows of older data.
+    pub cold_bytes: usize,
+    /// Appended bytes that the device has not taken yet.
+    pub dirty_bytes: usize,
+    /// All chunks, by whether the engine holds them or only slices elsewhere do.
+    pub chunks: PoolUsage,
+}
+
+/// One core's engine.
+pub struct EngineCx {
+    /// The core's clock, disk and tasks.
+    pub rt: Rt,
+    pub(crate) chunks: ChunkPool,
+    pub(crate) tails: Rc<TailBudget>,
+    pub(crate) cold: Rc<Cold>,
+    pub(crate) dirty: Dirty,
+    /// For opening compressed batches, one at a time.
+    pub(crate) scratch: RefCell<Scratch>,
+    next_uid: Cell<u64>,
+}
+
+/// Appended bytes of all logs that only memory holds.
+pub(crate) struct Dirty {
+    bytes: Cell<u64>,
+    bytes_max: u64,
+    waiters: Waiters,
+}
+
+impl Default for EngineLimits {
+    fn default() -> Self {
+        Self { tail_bytes: 64 << 20, cold_bytes: 32 << 20, dirty_bytes: 32 << 20 }
+    }
+}
+
+impl EngineCx {
+    /// The engine of `rt`'s core.
+    #[must_use]
+    pub fn new(rt: Rt, limits: EngineLimits) -> Rc<Self> {
+        Rc::new(Self {
+            chunks: ChunkPool::new(rt.clone()),
+            tails: TailBudget::new(limits.tail_bytes),
+            cold: Cold::new(rt.clone(), limits.cold_bytes),
+            dirty: Dirty {
+                bytes: Cell::new(0),
+                bytes_max: limits.dirty_bytes as u64,
+                waiters: Waiters::default(),
+            },
+            scratch: RefCell::default(),
+            next_uid: Cell::new(0),
+            rt,
+        })
+    }
+
+    /// Memory in use.
+    #[must_use]
+    pub fn memory(&self) -> EngineMemory {
+        EngineMemory {
+            tail_bytes: self.tails.bytes(),
+            cold_bytes: self.cold.bytes(),
+            dirty_bytes: usize::try_from(self.dirty.bytes.get()).unwrap_or(usize::MAX),
+            chunks: self.chunks.usage(),
+        }
+    }
+
+    pub(crate) fn segment_uid(&self) -> SegmentUid {
+        self.next_uid.set(self.next_uid.get() + 1);
+        SegmentUid(self.next_uid.get())
+    }
+}
+
+impl Dirty {
+    pub(crate) fn add(&self, bytes: u64) {
+        self.bytes.set(self.bytes.get() + bytes);
+    }
+
+    pub(crate) fn remove(&self, bytes: u64) {
+        self.bytes.set(self.bytes.get() - bytes);
+        if self.bytes.get() < self.bytes_max {
+            self.waiters.wake_all();
+        }
+    }
+
+    /// Waits until less than the limit is dirty.
+    pub(crate) async fn room(&self) {
+        if self.bytes.get() >= self.bytes_max {
+            self.waiters.until(0, || (self.bytes.get() < self.bytes_max).then_some(())).await;
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Partitions that were deleted and whose bytes go later.
+//!
+//! A delete renames the directory, which is what makes it durable; readers that still hold files
+//! of it finish. `file.delete.delay.ms` later the files go. A restart finds the names again.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::LogDir;
+use crate::rt::Instant;
+
+/// What waits for removal, in the order of its time.
+#[derive(Default)]
+pub(super) struct Doomed {
+    queue: VecDeque<(Instant, Vec<PathBuf>)>,
+}
+
+impl LogDir {
+    /// Removes `paths` (files, or one directory) once `delay` has passed and
+    /// [`LogDir::remove_due`] is called.
+    pub fn doom(&self, paths: Vec<PathBuf>, delay: Duration) {
+        let due = self.rt.now() + delay;
+        let mut doomed = self.doomed.borrow_mut();
+        let at = doomed.queue.partition_point(|(other, _)| *other <= due);
+        doomed.queue.insert(at, (due, paths));
+    }
+
+    /// Removes what is due. Called by the core's housekeeping.
+    pub async fn remove_due(self: &Rc<Self>) {
+        loop {
+            let due = {
+                let mut doomed = self.doomed.borrow_mut();
+                match doomed.queue.front() {
+                    Some((at, _)) if *at <= self.rt.now() => doomed.queue.pop_front(),
+                    _ => None,
+                }
+            };
+            let Some((_, paths)) = due else { return };
+            for path in paths {
+                if let Err(error) = self.remove(&path).await {
+                    tracing::warn!(path = %path.display(), %error, "cannot remove deleted data");
+                }
+            }
+            self.rt.turn().await;
+        }
+    }
+
+    /// Number of removals that wait.
+    #[must_use]
+    pub fn doomed_count(&self) -> usize {
+        self.doomed.borrow().queue.len()
+    }
+
+    async fn remove(&self, path: &Path) -> io::Result<()> {
+        let result = match self.rt.list_dir(path).await {
+            Ok(_) => self.rt.remove_dir_all(path).await,
+            Err(_) => self.rt.remove_file(path).await,
+        };
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+}

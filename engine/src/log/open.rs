@@ -1,0 +1,230 @@
+//! Opening a log: what is in its directory, and what has to be read before it can serve.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use super::appender::Appender;
+use super::index::{OffsetIndex, TimeIndex};
+use super::recovery::{Recovered, Recovery, Report, adopt_indexes};
+use super::segment::{Indexes, Place, Segment, read_index_file};
+use super::site::Site;
+use super::{FileKind, Log, State};
+use crate::batch::header::BatchHeader;
+use crate::buf::BLOCK;
+use crate::cache::Tail;
+use crate::cx::EngineCx;
+use crate::error::{LogError, OpenError};
+use crate::ids::TopicId;
+use crate::waiters::FifoLock;
+use config::TopicConfig;
+
+/// Which log to open.
+pub(crate) struct LogSpec {
+    /// Its directory.
+    pub(crate) path: PathBuf,
+    pub(crate) topic_id: TopicId,
+    pub(crate) config: Rc<TopicConfig>,
+    /// First offset, where an earlier run noted one.
+    pub(crate) log_start: Option<i64>,
+    /// Offset below which an earlier run synced everything, where it noted one.
+    pub(crate) recovery_point: Option<i64>,
+    /// The last process to use the directory stopped in order.
+    pub(crate) closed_in_order: bool,
+}
+
+/// What a directory holds, before anything in it was opened.
+pub(super) struct Listing {
+    /// Base offset and length of each segment.
+    pub(super) segments: BTreeMap<i64, u64>,
+    /// Offsets of the producer snapshots.
+    pub(super) snapshots: Vec<i64>,
+}
+
+impl Log {
+    /// Opens the log at `spec.path`, creating it if nothing is there.
+    ///
+    /// # Errors
+    /// When the directory belongs to another topic, or cannot be read or repaired. Nothing was
+    /// deleted then.
+    pub(crate) async fn open(
+        cx: &Rc<EngineCx>,
+        spec: &LogSpec,
+    ) -> Result<(Rc<Self>, Report), OpenError> {
+        let name = spec.path.file_name().unwrap_or_default().to_string_lossy();
+        let site = Site {
+            cx: Rc::clone(cx),
+            name: Arc::from(&*name),
+            place: Place::new(spec.path.clone()),
+            tail: Tail::new(&cx.tails),
+        };
+        create_if_absent(cx, spec).await?;
+        let listing = list(cx, &spec.path).await?;
+        let found = Recovery::new(&site, spec).run(&listing).await?;
+        let report = found.report.clone();
+        let log = assemble(site, spec, found).await?;
+        Ok((log, report))
+    }
+
+    /// Brings a closed segment's indexes into memory, from their files or by reading the segment.
+    pub(super) async fn load_indexes(&self, segment: &Rc<Segment>) -> Result<(), LogError> {
+        let next = self.next_base(segment).unwrap_or_else(|| self.log_end());
+        match indexes_from_files(&self.site.cx, segment, next).await? {
+            Some(indexes) => adopt_indexes(segment, indexes),
+            None => self.rebuild_indexes(segment).await?,
+        }
+        Ok(())
+    }
+}
+
+async fn assemble(site: Site, spec: &LogSpec, mut found: Recovered) -> Result<Rc<Log>, OpenError> {
+    let end = found.end;
+    let last = found.segments.last_key_value().map(|(_, segment)| Rc::clone(segment));
+    let active = match last {
+        Some(active) => active,
+        None => {
+            let fresh = site.create_segment(end).await?;
+            found.segments.insert(end, Rc::clone(&fresh));
+            fresh
+        }
+    };
+    active.with_indexes_mut(|_| ());
+    learn_start(&site, &active).await?;
+    let appender_spec = site.appender_spec(&active, end, &spec.config).await?;
+    let cx = Rc::clone(&site.cx);
+    Ok(Rc::new_cyclic(|me: &Weak<Log>| {
+        let me = me.clone();
+        let on_progress = move || {
+            if let Some(log) = me.upgrade() {
+                log.progressed();
+            }
+        };
+        Log {
+            site,
+            turn: FifoLock::default(),
+            state: RefCell::new(State {
+                segments: found.segments,
+                active,
+                appender: Appender::new(&cx, appender_spec, on_progress),
+                log_start: found.log_start,
+                log_end: end,
+                epochs: found.epochs,
+                epochs_changed: true,
+                producers: found.producers,
+                closed: false,
+            }),
+            config: RefCell::new(Rc::clone(&spec.config)),
+            listener: RefCell::new(None),
+            ends: Cell::new([None; 2]),
+        }
+    }))
+}
+
+/// Reads the first batch's timestamp, which `segment.ms` counts from.
+async fn learn_start(site: &Site, active: &Rc<Segment>) -> Result<(), OpenError> {
+    if active.size() == 0 || active.first_timestamp_ms().is_some() {
+        return Ok(());
+    }
+    let path = active.path(FileKind::Log);
+    let file = active.file(&site.cx).await?;
+    let read = file.read_at(0, BLOCK).await.map_err(|e| LogError::io("read", &path, &e))?;
+    if let Ok(header) = BatchHeader::decode(&read) {
+        active.set_first_timestamp_ms(Some(header.max_timestamp));
+    }
+    Ok(())
+}
+
+/// The directory with its `partition.metadata`, durable before anything is in it.
+async fn create_if_absent(cx: &EngineCx, spec: &LogSpec) -> Result<(), OpenError> {
+    let metadata = spec.path.join(METADATA_FILE);
+    match cx.rt.read_file(&metadata, METADATA_MAX).await {
+        Ok(bytes) => check_metadata(&metadata, &bytes, spec),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let made: io::Result<()> = async {
+                cx.rt.create_dir_all(&spec.path).await?;
+                let text = format!("version: 0\ntopic_id: {}", spec.topic_id.0);
+                cx.rt.replace_file(&metadata, text.as_bytes()).await?;
+                let root = spec.path.parent().unwrap_or(Path::new("."));
+                cx.rt.sync_dir(root).await
+            }
+            .await;
+            made.map_err(|error| LogError::io("create", &spec.path, &error).into())
+        }
+        Err(error) => Err(LogError::io("read", &metadata, &error).into()),
+    }
+}
+
+fn check_metadata(path: &Path, bytes: &[u8], spec: &LogSpec) -> Result<(), OpenError> {
+    let unreadable = |reason: &str| OpenError::Unreadable {
+        path: path.to_owned(),
+        reason: format!("{reason}; restore the file, or move the partition's directory away"),
+    };
+    let text = std::str::from_utf8(bytes).map_err(|_| unreadable("not text"))?;
+    let field = |name: &str| {
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
+    };
+    if field("version") != Some("0") {
+        return Err(unreadable("not of version 0"));
+    }
+    let id = field("topic_id").and_then(|id| id.parse().ok());
+    let found = TopicId(id.ok_or_else(|| unreadable("without a topic id"))?);
+    if found != spec.topic_id {
+        let path = spec.path.clone();
+        return Err(OpenError::OtherTopic { path, found, expected: spec.topic_id });
+    }
+    Ok(())
+}
+
+async fn list(cx: &EngineCx, path: &Path) -> Result<Listing, OpenError> {
+    let entries = cx.rt.list_dir(path).await;
+    let entries = entries.map_err(|error| LogError::io("list", path, &error))?;
+    let mut listing = Listing { segments: BTreeMap::new(), snapshots: Vec::new() };
+    for entry in entries {
+        let name = entry.name.to_string_lossy();
+        if name.ends_with(".swap") || name.ends_with(".cleaned") {
+            return Err(OpenError::Unreadable {
+                path: path.join(&*name),
+                reason: "left by a compaction that was interrupted; start Kafka on this directory \
+                         and stop it cleanly, so that it finishes"
+                    .to_owned(),
+            });
+        }
+        match FileKind::parse(&name) {
+            Some((FileKind::Log, base)) => drop(listing.segments.insert(base, entry.len)),
+            Some((FileKind::Snapshot, offset)) => listing.snapshots.push(offset),
+            _ => {}
+        }
+    }
+    listing.snapshots.sort_unstable();
+    Ok(listing)
+}
+
+/// A segment's indexes as its files have them, if they can be those of the segment.
+pub(super) async fn indexes_from_files(
+    cx: &EngineCx,
+    segment: &Segment,
+    next_base: i64,
+) -> Result<Option<Indexes>, LogError> {
+    let offsets = read_index_file(cx, &segment.path(FileKind::Index)).await?;
+    let times = read_index_file(cx, &segment.path(FileKind::TimeIndex)).await?;
+    let (Some(offsets), Some(times)) = (offsets, times) else { return Ok(None) };
+    let last = segment.relative(next_base - 1).unwrap_or(i32::MAX as u32);
+    let decoded = OffsetIndex::decode(&offsets, segment.size())
+        .and_then(|offsets| Ok(Indexes { offsets, times: TimeIndex::decode(&times, last)? }));
+    match decoded {
+        Ok(indexes) => Ok(Some(indexes)),
+        Err(error) => {
+            let path = segment.path(FileKind::Index);
+            tracing::warn!(path = %path.display(), %error, "an index is rebuilt");
+            Ok(None)
+        }
+    }
+}
+
+/// Kafka's file that names the topic.
+const METADATA_FILE: &str = "partition.metadata";
+/// It has two short lines.
+const METADATA_MAX: usize = 4096;

@@ -1,0 +1,92 @@
+//! A log's surroundings: what is needed to make its files before the log itself exists.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::appender::AppenderSpec;
+use super::flush_policy;
+use super::names::FileKind;
+use super::segment::{Place, Segment};
+use crate::buf::BLOCK;
+use crate::cache::Tail;
+use crate::cx::EngineCx;
+use crate::error::{LogError, is_full};
+use crate::rt::OpenMode;
+use config::TopicConfig;
+
+/// Where a log lives and what it shares with the core's other logs.
+pub(crate) struct Site {
+    pub(crate) cx: Rc<EngineCx>,
+    /// Name of the directory, for messages.
+    pub(crate) name: Arc<str>,
+    pub(crate) place: Rc<Place>,
+    pub(crate) tail: Rc<Tail>,
+}
+
+impl Site {
+    pub(crate) fn segment(&self, base: i64, bytes: u64) -> Rc<Segment> {
+        Segment::listed(&self.cx, &self.name, &self.place, base, bytes)
+    }
+
+    /// An empty segment file, with its name durable.
+    pub(crate) async fn create_segment(&self, base: i64) -> Result<Rc<Segment>, LogError> {
+        let segment = self.segment(base, 0);
+        let path = segment.path(FileKind::Log);
+        let made: io::Result<()> = async {
+            let file = self.cx.rt.open(&path, OpenMode::Create).await?;
+            // Left by an attempt that found the disk full.
+            if file.len().await? > 0 {
+                file.truncate(0).await?;
+            }
+            self.cx.rt.sync_dir(&self.place.get()).await?;
+            segment.set_file(file);
+            Ok(())
+        }
+        .await;
+        match made {
+            Ok(()) => Ok(segment),
+            Err(error) if is_full(&error) => Err(self.full()),
+            Err(error) => Err(LogError::io("create", &path, &error)),
+        }
+    }
+
+    /// What an appender at the end of `segment`, all of which is synced, is made from.
+    pub(crate) async fn appender_spec(
+        &self,
+        segment: &Rc<Segment>,
+        end_offset: i64,
+        config: &TopicConfig,
+    ) -> Result<AppenderSpec, LogError> {
+        let file = segment.file(&self.cx).await?;
+        let path = segment.path(FileKind::Log);
+        let failed = |action, error: io::Error| LogError::io(action, &path, &error);
+        let allocated = file.len().await.map_err(|e| failed("measure", e))?;
+        let end = segment.size();
+        let inside = usize::try_from(end % BLOCK as u64).expect("less than a block");
+        let mut last_block = Vec::new();
+        if inside > 0 {
+            let block = file.read_at(end - inside as u64, BLOCK).await;
+            let block = block.map_err(|e| failed("read", e))?;
+            if block.len() < inside {
+                return Err(segment.corrupt(end, "the file is shorter than its log"));
+            }
+            last_block.extend_from_slice(&block[..inside]);
+        }
+        Ok(AppenderSpec {
+            log: Arc::clone(&self.name),
+            uid: segment.uid,
+            file,
+            tail: Rc::clone(&self.tail),
+            policy: flush_policy(config),
+            end,
+            end_offset,
+            allocated,
+            last_block,
+        })
+    }
+
+    pub(crate) fn full(&self) -> LogError {
+        LogError::DiskFull { log: Arc::clone(&self.name) }
+    }
+}

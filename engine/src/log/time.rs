@@ -1,0 +1,125 @@
+//! Records by their time.
+
+use std::rc::Rc;
+
+use super::Log;
+use super::reader::{Held, Lack, Place};
+use super::segment::Segment;
+use crate::batch::header::BatchView;
+use crate::batch::search::{self, Dated, SearchError};
+use crate::batch::validate::OPENED_BYTES_MAX;
+use crate::error::LogError;
+use crate::ids::Offset;
+
+impl Log {
+    /// The first record at or after `at_ms`, from the log's start on.
+    pub(crate) async fn record_at_time(
+        self: &Rc<Self>,
+        at_ms: i64,
+    ) -> Result<Option<Dated>, LogError> {
+        let log_start = self.log_start();
+        for segment in self.segments_from(log_start) {
+            if segment.size() == 0 || self.newest_of(&segment).await? < at_ms {
+                continue;
+            }
+            let from = segment.with_indexes(|indexes| {
+                u64::from(indexes.offsets.floor(indexes.times.floor(at_ms)))
+            });
+            let mut position = from.unwrap_or(0);
+            while position < segment.size() {
+                let found = self.look_until(|log, held| {
+                    log.look_newer(&segment, position, at_ms, log_start, held)
+                });
+                let Some(place) = found.await? else { break };
+                let batch = self.whole_batch(&place).await?;
+                if let Some(dated) = self.first_at(&place, &batch, at_ms, log_start)? {
+                    return Ok(Some(dated));
+                }
+                position = place.position + place.header.size() as u64;
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first record that has the log's largest timestamp.
+    pub(crate) async fn newest_record(self: &Rc<Self>) -> Result<Option<Dated>, LogError> {
+        let log_start = self.log_start();
+        let mut newest: Option<(i64, Rc<Segment>)> = None;
+        for segment in self.segments_from(log_start) {
+            if segment.size() == 0 {
+                continue;
+            }
+            let at_ms = self.newest_of(&segment).await?;
+            if newest.as_ref().is_none_or(|(best, _)| at_ms > *best) {
+                newest = Some((at_ms, segment));
+            }
+        }
+        let Some((at_ms, segment)) = newest else { return Ok(None) };
+        let from = segment
+            .with_indexes(|indexes| u64::from(indexes.offsets.floor(indexes.times.floor(at_ms))));
+        let position = from.unwrap_or(0);
+        let place = self
+            .look_until(|log, held| log.look_newer(&segment, position, at_ms, log_start, held))
+            .await?;
+        let Some(place) = place else { return Ok(None) };
+        let batch = self.whole_batch(&place).await?;
+        let view = BatchView::decode(&batch).map_err(|e| bad(&place, &e))?;
+        let mut scratch = self.site.cx.scratch.borrow_mut();
+        search::latest(&view, &mut scratch, OPENED_BYTES_MAX).map_err(|e| bad(&place, &e))
+    }
+
+    /// The largest timestamp of a segment's records.
+    pub(crate) async fn newest_of(self: &Rc<Self>, segment: &Rc<Segment>) -> Result<i64, LogError> {
+        if segment.newest().timestamp_ms >= 0 || segment.size() == 0 {
+            return Ok(segment.newest().timestamp_ms);
+        }
+        if segment.with_indexes(|_| ()).is_none() {
+            self.load_indexes(segment).await?;
+        }
+        Ok(segment.newest().timestamp_ms)
+    }
+
+    fn look_newer(
+        &self,
+        segment: &Rc<Segment>,
+        from: u64,
+        at_ms: i64,
+        log_start: i64,
+        held: &Held,
+    ) -> Result<Option<Place>, Lack> {
+        let mut position = from;
+        while position < segment.size() {
+            let header = self.header_at(segment, position, held)?;
+            if header.max_timestamp >= at_ms && header.last_offset().0 >= log_start {
+                return Ok(Some(Place { segment: Rc::clone(segment), position, header }));
+            }
+            position += header.size() as u64;
+        }
+        Ok(None)
+    }
+
+    async fn whole_batch(self: &Rc<Self>, place: &Place) -> Result<Vec<u8>, LogError> {
+        let end = place.position + place.header.size() as u64;
+        let slices = self
+            .look_until(|log, held| log.collect(&place.segment, place.position, end, held))
+            .await?;
+        Ok(slices.iter().flat_map(|slice| slice.iter().copied()).collect())
+    }
+
+    fn first_at(
+        &self,
+        place: &Place,
+        batch: &[u8],
+        at_ms: i64,
+        log_start: i64,
+    ) -> Result<Option<Dated>, LogError> {
+        let view = BatchView::decode(batch).map_err(|error| bad(place, &error))?;
+        let mut scratch = self.site.cx.scratch.borrow_mut();
+        search::first_at(&view, at_ms, Offset(log_start), &mut scratch, OPENED_BYTES_MAX)
+            .map_err(|error: SearchError| bad(place, &error))
+    }
+}
+
+fn bad(place: &Place, error: &impl std::fmt::Display) -> LogError {
+    place.segment.corrupt(place.position, &error.to_string())
+}

@@ -1,0 +1,123 @@
+//! Appending to a log, and beginning its next segment.
+
+use std::rc::Rc;
+
+use super::Log;
+use super::appender::Appender;
+use super::segment::Segment;
+use crate::batch::header::{BatchHeader, HEADER_BYTES};
+use crate::error::LogError;
+
+/// Bytes about to be appended, as far as segments care.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) bytes: u64,
+    /// Largest timestamp in them.
+    pub(crate) max_timestamp_ms: i64,
+    /// Offset of their last record.
+    pub(crate) last_offset: i64,
+}
+
+impl Log {
+    /// Makes sure that `load` can be appended: begins a new segment when it is time, and reserves
+    /// the room. The caller holds the append lock, and appends without waiting in between.
+    ///
+    /// # Errors
+    /// `DiskFull`, after which the log is as before.
+    pub(crate) async fn prepare(self: &Rc<Self>, load: Load) -> Result<(), LogError> {
+        self.check_open()?;
+        if self.should_roll(load) {
+            self.roll().await?;
+        }
+        let appender = self.appender();
+        appender.reserve(load.bytes).await
+    }
+
+    /// Appends one batch. [`Log::prepare`] made the room. `header` is what `head` says, checksum
+    /// aside.
+    pub(crate) fn append(&self, header: &BatchHeader, head: &[u8; HEADER_BYTES], payload: &[u8]) {
+        let (segment, appender) = (self.active(), self.appender());
+        let position = appender.end();
+        appender.append(head);
+        appender.append(payload);
+        segment.note_batch(header, position, self.config().index_interval_bytes);
+        let mut state = self.state.borrow_mut();
+        state.log_end = header.next_offset().0;
+        if state.epochs.assign(header.leader_epoch.0, header.base_offset.0) {
+            state.epochs_changed = true;
+        }
+    }
+
+    /// Lets what was appended since the last commit go to the device.
+    pub(crate) fn commit(&self, records: u64) {
+        let (appender, log_end) = (self.appender(), self.log_end());
+        appender.commit(log_end, records);
+    }
+
+    /// Kafka's conditions for beginning a new segment.
+    fn should_roll(&self, load: Load) -> bool {
+        let (segment, config) = (self.active(), self.config());
+        let size = segment.size();
+        if size == 0 {
+            return segment.relative(load.last_offset).is_none();
+        }
+        size + load.bytes > config.segment_bytes
+            || segment.relative(load.last_offset).is_none()
+            || segment.index_full(config.segment_index_bytes)
+            || self.is_time_to_roll(load.max_timestamp_ms)
+    }
+
+    /// Whether the active segment spans more than `segment.ms`, by records' time if they have one.
+    pub(crate) fn is_time_to_roll(&self, timestamp_ms: i64) -> bool {
+        let (segment, config) = (self.active(), self.config());
+        let waited = match segment.first_timestamp_ms() {
+            Some(first) if first >= 0 => timestamp_ms.saturating_sub(first),
+            _ => self.site.cx.rt.wall_ms() - segment.created_ms(),
+        };
+        segment.size() > 0
+            && waited > config.segment_ms - segment.jitter_ms(config.segment_jitter_ms)
+    }
+
+    /// Closes the active segment and begins one at the log's end. The caller holds the lock.
+    ///
+    /// A segment is begun only after everything before it is synced, so recovery may take any
+    /// segment that has a successor for whole.
+    pub(crate) async fn roll(self: &Rc<Self>) -> Result<(), LogError> {
+        let (old, appender) = (self.active(), self.appender());
+        appender.drain().await?;
+        if let Err(error) = appender.trim().await {
+            return Err(self.fail(&format!("cannot trim a segment: {error}")));
+        }
+        let base = self.log_end();
+        let fresh = self.site.create_segment(base).await?;
+        let next = self.make_appender(&fresh, base).await?;
+        old.finish_time_index();
+        self.save_segment(&old).await;
+        self.save_snapshot(base).await;
+        appender.rest();
+        fresh.start_txns();
+        fresh.with_indexes_mut(|_| ());
+        let mut state = self.state.borrow_mut();
+        state.segments.insert(base, Rc::clone(&fresh));
+        state.active = fresh;
+        state.appender = next;
+        Ok(())
+    }
+
+    /// An appender at the end of `segment`, all of which is synced.
+    pub(super) async fn make_appender(
+        self: &Rc<Self>,
+        segment: &Rc<Segment>,
+        end_offset: i64,
+    ) -> Result<Rc<Appender>, LogError> {
+        let me = Rc::downgrade(self);
+        let config = self.config();
+        let spec = self.site.appender_spec(segment, end_offset, &config).await?;
+        let listener = move || {
+            if let Some(log) = me.upgrade() {
+                log.progressed();
+            }
+        };
+        Ok(Appender::new(&self.site.cx, spec, listener))
+    }
+}

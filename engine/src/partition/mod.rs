@@ -1,0 +1,209 @@
+//! One replica of one topic's partition: the unit that a core owns.
+//!
+//! Four positions are kept apart, each an offset behind the last record it covers:
+//!
+//! ```text
+//! log start ≤ last stable ≤ high watermark ≤ synced ≤ log end        (leader, durability `sync`)
+//!                                      └ written ≤ log end           (durability `write-cache`)
+//! ```
+//!
+//! - *log end*: appended; only replicas read up to here.
+//! - *synced*: survives a power loss here.
+//! - *high watermark*: acknowledged; consumers read up to here. A leader counts itself in at what
+//!   it made durable, the others at what they fetched.
+//! - *last stable*: no open transaction before it; `read_committed` consumers read up to here.
+//!
+//! Everything that changes the log goes through the log's append lock, in the order in which it
+//! asked. Reads never wait for it. No borrow is held across an await.
+
+mod append;
+mod follow;
+mod query;
+mod read;
+mod state;
+mod upkeep;
+mod wait;
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use config::TopicConfig;
+
+pub use crate::batch::validate::Origin;
+pub use crate::log::{EpochEnd, RecoveryReport};
+pub use crate::producer::ActiveProducer;
+pub use append::{Acks, AppendOptions, Appended};
+pub use query::{FoundOffset, OffsetQuery};
+pub use read::{AbortedTxn, ReadBound, ReadResult, ReadSpec};
+pub use state::{FollowerSpec, LeaderSpec, Offsets};
+pub use wait::{AckFuture, ReadableFuture};
+
+use crate::cx::EngineCx;
+use crate::error::{LogError, OpenError};
+use crate::ids::{LeaderEpoch, PartitionId, TopicId};
+use crate::log::dir::LogDir;
+use crate::log::{Log, LogSpec};
+use crate::waiters::Waiters;
+use state::Role;
+
+/// Which partition to open, and where.
+#[derive(Clone)]
+pub struct PartitionSpec {
+    /// Topic name.
+    pub topic: String,
+    /// The topic's id; the directory must carry the same.
+    pub topic_id: TopicId,
+    /// Index within the topic.
+    pub partition: PartitionId,
+    /// The log directory that holds it, or will.
+    pub log_dir: Rc<LogDir>,
+    /// The topic's effective configuration.
+    pub config: Rc<TopicConfig>,
+}
+
+/// One replica of a partition. Always behind an `Rc`, on its owner core.
+pub struct Partition {
+    cx: Rc<EngineCx>,
+    spec: PartitionSpec,
+    log: Rc<Log>,
+    recovery: RecoveryReport,
+    role: RefCell<Role>,
+    high_watermark: Cell<i64>,
+    /// Counts changes that waiters have to know of although no offset moved.
+    changes: Cell<u64>,
+    /// Waiting for acknowledgement.
+    acks: Waiters,
+    /// Waiting for data, by how far they may see.
+    readers: [Waiters; 3],
+}
+
+impl Partition {
+    /// Opens the partition's log, creating it when it is not there, and recovers it when the last
+    /// process did not close it. It has no role yet: it serves nothing.
+    ///
+    /// # Errors
+    /// When the directory is offline, belongs to another topic, or cannot be repaired. Nothing was
+    /// deleted then.
+    pub async fn open(cx: &Rc<EngineCx>, spec: PartitionSpec) -> Result<Rc<Self>, OpenError> {
+        let dir = &spec.log_dir;
+        if let Some(reason) = dir.failure() {
+            return Err(OpenError::DirOffline { path: dir.path().to_owned(), reason });
+        }
+        let key = (spec.topic.clone(), spec.partition.0);
+        let log_spec = LogSpec {
+            path: dir.partition_path(&spec.topic, spec.partition.0),
+            topic_id: spec.topic_id,
+            config: Rc::clone(&spec.config),
+            log_start: dir.contents().log_starts.get(&key).copied(),
+            recovery_point: dir.contents().recovery_points.get(&key).copied(),
+            closed_in_order: dir.contents().clean.is_some(),
+        };
+        let (log, recovery) = Log::open(cx, &log_spec).await?;
+        let noted = dir.contents().high_watermarks.get(&key).copied().unwrap_or(0);
+        let high_watermark = noted.clamp(log.log_start(), log.log_end());
+        let partition = Rc::new(Self {
+            cx: Rc::clone(cx),
+            log: Rc::clone(&log),
+            recovery,
+            role: RefCell::new(Role::None),
+            high_watermark: Cell::new(high_watermark),
+            changes: Cell::new(0),
+            acks: Waiters::default(),
+            readers: Default::default(),
+            spec,
+        });
+        let me = Rc::downgrade(&partition);
+        log.listen(Rc::new(move || {
+            if let Some(partition) = me.upgrade() {
+                partition.on_progress();
+            }
+        }));
+        Ok(partition)
+    }
+
+    /// Topic name.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.spec.topic
+    }
+
+    /// The topic's id.
+    #[must_use]
+    pub fn topic_id(&self) -> TopicId {
+        self.spec.topic_id
+    }
+
+    /// Index within the topic.
+    #[must_use]
+    pub fn partition(&self) -> PartitionId {
+        self.spec.partition
+    }
+
+    /// The log directory that holds the partition.
+    #[must_use]
+    pub fn log_dir(&self) -> &Rc<LogDir> {
+        &self.spec.log_dir
+    }
+
+    /// What opening had to repair.
+    #[must_use]
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.recovery
+    }
+
+    /// Bytes of the log.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.log.size_bytes()
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Rc<TopicConfig> {
+        self.log.config()
+    }
+
+    /// Puts another configuration in force.
+    pub fn set_config(&self, config: &Rc<TopicConfig>) {
+        self.log.set_config(config);
+        self.on_progress();
+    }
+
+    /// Why the partition does not serve, if its log failed.
+    #[must_use]
+    pub fn failure(&self) -> Option<LogError> {
+        self.log.check_open().err()
+    }
+
+    /// The producers that the log remembers.
+    #[must_use]
+    pub fn producers(&self) -> Vec<ActiveProducer> {
+        self.log.producers(|producers| producers.active().collect())
+    }
+
+    /// Where `epoch` ends in this log; `None` when that is not known (KIP-101).
+    #[must_use]
+    pub fn epoch_end(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
+        let log_end = self.log.log_end();
+        self.log.epochs(|epochs| epochs.end_of(epoch.0, log_end))
+    }
+
+    /// Closes the log in order: everything synced, files trimmed to their data, state noted.
+    ///
+    /// # Errors
+    /// When something could not be written; the next start then recovers.
+    pub async fn close(&self) -> Result<(), LogError> {
+        self.end_role();
+        self.log.close().await
+    }
+
+    /// Name for messages: that of the directory.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        Arc::clone(&self.log.site.name)
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests of the partition on the simulated runtime.
+
+mod basics;
+mod kit;

@@ -1,0 +1,68 @@
+//! What a partition does in the background, and how it ends.
+
+use std::rc::Rc;
+
+use wire::primitives::Uuid;
+
+use super::Partition;
+use crate::error::{AppendError, LogError, ReadError};
+use crate::ids::Offset;
+use crate::log::doomed_dir;
+
+impl Partition {
+    /// Removes what retention lets go, forgets idle producers, writes what lags behind. Called by
+    /// the core's background task every few seconds to minutes; `now_ms` is the wall clock.
+    ///
+    /// # Errors
+    /// What the file system reports; the partition serves on.
+    pub async fn housekeep(self: &Rc<Self>, now_ms: i64) -> Result<(), LogError> {
+        self.check_open()?;
+        self.log.producers_mut(|producers| producers.expire(now_ms));
+        let (dir, high_watermark) = (&self.spec.log_dir, self.high_watermark.get());
+        let start = self.log.log_start();
+        self.log.apply_retention(dir, high_watermark, now_ms).await?;
+        if self.log.log_start() != start {
+            self.changed();
+        }
+        self.log.save_epochs().await;
+        self.log.rest_if_idle().await
+    }
+
+    /// Moves the log's start to `before` (−1 for the high watermark): older records are readable
+    /// no more, and their segments go with the next housekeeping. Answers the log's start.
+    ///
+    /// # Errors
+    /// `OutOfRange` behind the high watermark; not on a follower.
+    pub async fn delete_records(self: &Rc<Self>, before: Offset) -> Result<Offset, ReadError> {
+        self.check_open()?;
+        self.leader().map_err(|_: AppendError| ReadError::NotLeader)?;
+        let high_watermark = self.high_watermark.get();
+        let to = if before.0 == -1 { high_watermark } else { before.0 };
+        if to > high_watermark || to < 0 {
+            let offsets = self.offsets();
+            return Err(ReadError::OutOfRange {
+                asked: before,
+                log_start: offsets.log_start,
+                log_end: offsets.high_watermark,
+            });
+        }
+        if to > self.log.log_start() {
+            self.log.raise_log_start(to);
+            self.changed();
+        }
+        Ok(Offset(self.log.log_start()))
+    }
+
+    /// Ends the partition for good: it stops serving, its directory is renamed so that a restart
+    /// does not find it, and the log directory removes it after `file.delete.delay.ms`.
+    ///
+    /// # Errors
+    /// When the directory could not be renamed.
+    pub async fn delete(self: &Rc<Self>) -> Result<(), LogError> {
+        let mut unique = [0; 16];
+        self.cx.rt.fill_random(&mut unique);
+        let name = doomed_dir(&self.spec.topic, self.spec.partition.0, Uuid(unique));
+        self.end_role();
+        self.log.delete(&self.spec.log_dir, &name).await
+    }
+}
