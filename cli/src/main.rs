@@ -1,1 +1,43 @@
-fn main() {}
+//! The `odradek` binary.
+
+mod args;
+mod client;
+mod cmd;
+mod format;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    die_with_the_pipe();
+    let outcome = match Cli::parse().command {
+        Command::Topic(command) => cmd::topic::run(command),
+        Command::Produce(args) => cmd::produce::run(&args),
+        Command::Consume(args) => cmd::consume::run(&args),
+        Command::Log(command) => cmd::log::run(command),
+        Command::Config(command) => cmd::config::run(&command),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "odradek", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("odradek: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Rust ignores SIGPIPE, so that a print into a closed pipe panics. A command whose reader has
+/// seen enough (`odradek topic list | head -1`) should end without a word, as others do.
+fn die_with_the_pipe() {
+    // SAFETY: sets a signal's disposition to the default one; no handler, no memory involved.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}

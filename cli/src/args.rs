@@ -1,0 +1,234 @@
+//! The command line: what can be typed, with Kafka's flag names where a Kafka user expects them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// One core, one executor: an event-streaming broker that speaks Kafka's protocol.
+#[derive(Debug, Parser)]
+#[command(name = "odradek", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create, list, describe, alter and delete topics.
+    #[command(subcommand)]
+    Topic(TopicCommand),
+    /// Send records from standard input or a file, one a line.
+    Produce(ProduceArgs),
+    /// Print records of a topic.
+    Consume(ConsumeArgs),
+    /// Look into and check partition files, ours and Kafka's.
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Print what can be configured.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell to complete for.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How to reach a cluster.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Bootstrap {
+    /// A broker to begin with.
+    #[arg(
+        long = "bootstrap-server",
+        visible_alias = "bootstrap",
+        value_name = "HOST:PORT",
+        env = "ODRADEK_BOOTSTRAP_SERVER",
+        default_value = "127.0.0.1:9092"
+    )]
+    pub(crate) bootstrap_server: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicCommand {
+    /// Create a topic.
+    Create {
+        #[command(flatten)]
+        bootstrap: Bootstrap,
+        /// Name of the topic.
+        topic: String,
+        /// Number of partitions [default: the broker's num.partitions].
+        #[arg(long)]
+        partitions: Option<i32>,
+        /// Number of replicas [default: the broker's default.replication.factor].
+        #[arg(long)]
+        replication_factor: Option<i16>,
+        /// A topic configuration; may be repeated.
+        #[arg(long = "config", value_name = "KEY=VALUE")]
+        configs: Vec<String>,
+        /// Succeed when the topic is there already.
+        #[arg(long)]
+        if_not_exists: bool,
+    },
+    /// List the topics.
+    List {
+        #[command(flatten)]
+        bootstrap: Bootstrap,
+        /// Leave out topics whose names begin with `__`.
+        #[arg(long)]
+        exclude_internal: bool,
+    },
+    /// Show partitions, replicas and configurations.
+    Describe {
+        #[command(flatten)]
+        bootstrap: Bootstrap,
+        /// Topics to show [default: all].
+        topics: Vec<String>,
+    },
+    /// Add partitions, set or reset configurations.
+    Alter {
+        #[command(flatten)]
+        bootstrap: Bootstrap,
+        /// Name of the topic.
+        topic: String,
+        /// New total number of partitions; it can only grow.
+        #[arg(long)]
+        partitions: Option<i32>,
+        /// A configuration to set; may be repeated.
+        #[arg(long = "config", value_name = "KEY=VALUE")]
+        configs: Vec<String>,
+        /// A configuration to take back to its default; may be repeated.
+        #[arg(long = "delete-config", value_name = "KEY")]
+        delete_configs: Vec<String>,
+    },
+    /// Delete topics and all their records.
+    Delete {
+        #[command(flatten)]
+        bootstrap: Bootstrap,
+        /// Names of the topics.
+        #[arg(required = true)]
+        topics: Vec<String>,
+        /// Succeed when a topic is not there.
+        #[arg(long)]
+        if_exists: bool,
+    },
+}
+
+/// `odradek produce`.
+#[derive(Debug, Args)]
+pub(crate) struct ProduceArgs {
+    #[command(flatten)]
+    pub(crate) bootstrap: Bootstrap,
+    /// Topic to write to.
+    pub(crate) topic: String,
+    /// Read records from this file instead of standard input.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Partition to write to [default: by key, else in turn].
+    #[arg(long, short)]
+    pub(crate) partition: Option<i32>,
+    /// Split each line into key and value at the first of these.
+    #[arg(long, short = 'K', value_name = "TEXT")]
+    pub(crate) key_separator: Option<String>,
+    /// A header for every record; may be repeated.
+    #[arg(long = "header", short = 'H', value_name = "KEY=VALUE")]
+    pub(crate) headers: Vec<String>,
+    /// Codec of the batches.
+    #[arg(long, visible_alias = "compression-codec", short = 'z', default_value = "none")]
+    pub(crate) compression: Codec,
+    /// What to wait for: `all`, `1` (the leader's append) or `0` (nothing).
+    #[arg(long, visible_alias = "producer-acks", default_value = "all")]
+    pub(crate) acks: Acks,
+    /// Most bytes of records in one batch.
+    #[arg(long, default_value_t = 262_144)]
+    pub(crate) batch_size: usize,
+    /// Show progress on standard error.
+    #[arg(long)]
+    pub(crate) progress: bool,
+}
+
+/// Compression codecs of record batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Codec {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+/// The `acks` of a Produce request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Acks {
+    #[value(name = "all", alias = "-1")]
+    All,
+    #[value(name = "1")]
+    Leader,
+    #[value(name = "0")]
+    None,
+}
+
+/// `odradek consume`.
+#[derive(Debug, Args)]
+pub(crate) struct ConsumeArgs {
+    #[command(flatten)]
+    pub(crate) bootstrap: Bootstrap,
+    /// Topic to read.
+    pub(crate) topic: String,
+    /// Partition to read; may be repeated [default: all].
+    #[arg(long, short)]
+    pub(crate) partition: Vec<i32>,
+    /// Begin at the oldest record kept [default: at the end].
+    #[arg(long, conflicts_with_all = ["offset", "timestamp"])]
+    pub(crate) from_beginning: bool,
+    /// Begin at this offset; a negative number counts back from the end.
+    #[arg(long, short, allow_negative_numbers = true, conflicts_with = "timestamp")]
+    pub(crate) offset: Option<i64>,
+    /// Begin at the first record of this time or later (Unix milliseconds).
+    #[arg(long, short, value_name = "MS")]
+    pub(crate) timestamp: Option<i64>,
+    /// Stop after this many records.
+    #[arg(long = "max-messages", visible_alias = "num-records", short = 'n', value_name = "N")]
+    pub(crate) max_messages: Option<u64>,
+    /// What to print of each record: %k key, %v value, %t topic, %p partition, %o offset,
+    /// %T timestamp, %h headers, \n and \t as usual [default: %v\n].
+    #[arg(long, value_name = "FORMAT", conflicts_with = "json")]
+    pub(crate) format: Option<String>,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Stop at the end of what was there at the start.
+    #[arg(long, short = 'e')]
+    pub(crate) exit_at_end: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Print what is in segment, index, snapshot and checkpoint files.
+    Dump {
+        /// Files, or whole partition directories.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// Print every record, not only the batches.
+        #[arg(long, visible_alias = "print-data-log")]
+        deep_iteration: bool,
+        /// Decode the values as cluster metadata records.
+        #[arg(long)]
+        cluster_metadata_decoder: bool,
+    },
+    /// Check every checksum, offset and index of partition directories.
+    Verify {
+        /// Partition directories, or log directories with many of them.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Every key with its type, default, range and meaning.
+    Reference {
+        /// As a commented configuration file instead of a page.
+        #[arg(long)]
+        toml: bool,
+    },
+}

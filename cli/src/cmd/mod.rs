@@ -1,0 +1,7 @@
+//! One file per command.
+
+pub(crate) mod config;
+pub(crate) mod consume;
+pub(crate) mod log;
+pub(crate) mod produce;
+pub(crate) mod topic;
