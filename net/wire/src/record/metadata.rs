@@ -10,7 +10,7 @@
 use crate::cursor::Cursor;
 use crate::error::{DecodeError, EncodeError};
 use crate::primitives::Uuid;
-use crate::schema::{self, Message, wire};
+use crate::schema::{self, Message, Shape, Value, wire};
 use crate::writer::Writer;
 
 /// The value of a metadata log record cannot be understood. For a node that follows the log this
@@ -77,10 +77,18 @@ macro_rules! metadata_records {
                 }
             }
 
-            /// A default record of every type, by no particular order: for tools and tests.
+            /// A default record of every type, by ascending type: for tools and tests.
             #[must_use]
             pub fn samples() -> Vec<Self> {
                 vec![$( Self::$variant($record::default()) ),+]
+            }
+
+            /// The record's declaration, as data.
+            #[must_use]
+            pub const fn shape(&self) -> Shape {
+                match self {
+                    $( Self::$variant(_) => <$record as Value<'_>>::SHAPE, )+
+                }
             }
 
             fn decode_message(
