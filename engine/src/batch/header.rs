@@ -20,7 +20,7 @@
 
 use std::ops::Deref;
 
-use crate::checksum::{crc32c, crc32c_append, crc32c_combine};
+use crate::checksum::{Behind, crc32c};
 use crate::compress::Codec;
 use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
@@ -416,9 +416,9 @@ pub fn patch_leader_epoch(batch: &mut [u8], epoch: LeaderEpoch) {
 /// # Panics
 /// When `batch` is shorter than a header.
 pub fn patch_timestamps(batch: &mut [u8], who: TimestampType, max_timestamp: i64) {
-    let payload_crc = crc32c(&batch[HEADER_BYTES..]);
-    let payload_len = batch.len() - HEADER_BYTES;
-    stamp(header_mut(batch), who, max_timestamp, Payload { crc: payload_crc, len: payload_len });
+    let payload = &batch[HEADER_BYTES..];
+    let sum = PayloadSum::new(crc32c(payload), payload.len());
+    stamp(header_mut(batch), who, max_timestamp, sum);
 }
 
 /// Sets the checksum of the whole batch in `batch` to that of its bytes.
@@ -430,13 +430,23 @@ pub fn seal(batch: &mut [u8]) {
     put(header_mut(batch), CRC, crc.to_be_bytes());
 }
 
-/// A payload's checksum and length: all that a header needs to know of it to be sealed.
+/// All that a header needs to know of its payload to be sealed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Payload {
+pub(crate) struct PayloadSum {
     /// CRC-32C of the payload alone.
-    pub(crate) crc: u32,
-    /// Bytes.
-    pub(crate) len: usize,
+    crc: u32,
+    behind: Behind,
+}
+
+impl PayloadSum {
+    pub(crate) fn new(crc: u32, len: usize) -> Self {
+        Self { crc, behind: Behind::of(len) }
+    }
+
+    /// The checksum of the batch that consists of `header` and this payload.
+    pub(crate) fn behind(&self, header: &[u8; HEADER_BYTES]) -> u32 {
+        self.behind.combine(crc32c(&header[ATTRIBUTES..]), self.crc)
+    }
 }
 
 /// [`patch_timestamps`] on a header alone.
@@ -444,18 +454,13 @@ pub(crate) fn stamp(
     header: &mut [u8; HEADER_BYTES],
     who: TimestampType,
     max_timestamp: i64,
-    payload: Payload,
+    payload: PayloadSum,
 ) {
     let attributes = Attributes(i16::from_be_bytes(at(header, ATTRIBUTES)));
     put(header, ATTRIBUTES, attributes.with_timestamp_type(who).0.to_be_bytes());
     put(header, MAX_TIMESTAMP, max_timestamp.to_be_bytes());
-    let crc = header_crc(header, payload);
+    let crc = payload.behind(header);
     put(header, CRC, crc.to_be_bytes());
-}
-
-/// The batch's checksum from its header and its payload's checksum.
-pub(crate) fn header_crc(header: &[u8; HEADER_BYTES], payload: Payload) -> u32 {
-    crc32c_combine(crc32c_append(0, &header[ATTRIBUTES..]), payload.crc, payload.len)
 }
 
 fn header_mut(batch: &mut [u8]) -> &mut [u8; HEADER_BYTES] {

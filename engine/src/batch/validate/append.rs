@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{ChecksumCheck, ValidateError};
 use crate::batch::header::{
-    ATTRIBUTES, BatchHeader, BatchView, HEADER_BYTES, Payload, TimestampType, header_crc, stamp,
+    ATTRIBUTES, BatchHeader, BatchView, HEADER_BYTES, PayloadSum, TimestampType, stamp,
 };
 use crate::checksum::{copy_crc32c, crc32c, crc32c_append};
 use crate::ids::{LeaderEpoch, Offset};
@@ -138,10 +138,9 @@ impl AppendBatch {
             }
             None => dst_payload.copy_from_slice(payload),
             Some((who, max_timestamp)) => {
-                let crc = copy_crc32c(dst_payload, payload, 0);
-                let sum = Payload { crc, len: payload.len() };
+                let sum = PayloadSum::new(copy_crc32c(dst_payload, payload, 0), payload.len());
                 if self.unverified {
-                    self.compare(header_crc(head, sum))?;
+                    self.compare(sum.behind(head))?;
                 }
                 stamp(&mut header, who, max_timestamp, sum);
             }
@@ -165,7 +164,7 @@ impl AppendBatch {
         let (head, payload) = self.split(source);
         let mut header = *head;
         if let Some((who, max_timestamp)) = self.restamp {
-            let sum = Payload { crc: crc32c(payload), len: payload.len() };
+            let sum = PayloadSum::new(crc32c(payload), payload.len());
             stamp(&mut header, who, max_timestamp, sum);
         }
         place(&mut header, placement);
