@@ -13,7 +13,7 @@ use crate::ids::{LeaderEpoch, Offset};
 pub enum ValidateError {
     /// CORRUPT_MESSAGE: damaged on the way, or cut; sending it again may help.
     #[error("Record is corrupt ({0})")]
-    CorruptMessage(#[from] BatchError),
+    CorruptMessage(BatchError),
     /// CORRUPT_MESSAGE: the checksum says that bytes changed.
     #[error("Record is corrupt (stored crc = {stored}, computed crc = {computed})")]
     CorruptChecksum {
@@ -76,6 +76,17 @@ impl ValidateError {
                 errors.map(|refusal| refusal.describe(topic, partition)).collect()
             }
             _ => Vec::new(),
+        }
+    }
+}
+
+impl From<BatchError> for ValidateError {
+    fn from(error: BatchError) -> Self {
+        match error {
+            BatchError::Magic { magic: magic @ 0..=1 } => {
+                Self::UnsupportedForMessageFormat { magic }
+            }
+            error => Self::CorruptMessage(error),
         }
     }
 }

@@ -440,6 +440,18 @@ fn a_controller_appends_in_its_own_epoch_only() {
 }
 
 #[test]
+fn dead_formats_are_refused_by_name() {
+    for (magic, wanted) in [(0u8, true), (1, true), (3, false), (0xFF, false)] {
+        let mut bytes = placed_at(7, 5);
+        bytes[16] = magic;
+        let options = ValidateOptions { origin: Origin::Replica, ..rules() };
+        let refused = check(&bytes, &options).expect_err("refused");
+        let old = matches!(refused, ValidateError::UnsupportedForMessageFormat { .. });
+        assert_eq!(old, wanted, "{refused}");
+    }
+}
+
+#[test]
 fn a_coordinator_may_write_several_batches_and_needs_no_sequence() {
     let options = ValidateOptions { origin: Origin::Coordinator, ..rules() };
     let one = batch_of(
