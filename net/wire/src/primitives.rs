@@ -8,6 +8,9 @@
 //! | `&[u8]`, `Vec<u8>`, [`Records`] | i32 length, bytes | varint of length + 1, bytes | −1; 0 |
 //! | arrays ([`crate::list`]) | i32 count, elements | varint of count + 1, elements | −1; 0 |
 //! | structs ([`crate::schema`]) | fields | fields, tagged fields | where nullable: byte −1 (null) or 1 before it |
+//!
+//! A string holds at most 32 767 bytes. One that is not UTF-8 is refused, where Kafka would put
+//! replacement characters.
 
 use std::fmt;
 use std::str::FromStr;

@@ -52,8 +52,8 @@ impl ControlRecord {
         let mut cur = Cursor::new(value);
         let cur = &mut cur;
         match control_type {
-            0 => decode_value(cur).map(Self::Abort),
-            1 => decode_value(cur).map(Self::Commit),
+            0 => decode_marker(cur).map(Self::Abort),
+            1 => decode_marker(cur).map(Self::Commit),
             2 => decode_value(cur).map(Self::LeaderChange),
             3 => decode_value(cur).map(Self::SnapshotHeader),
             4 => decode_value(cur).map(Self::SnapshotFooter),
@@ -117,7 +117,15 @@ impl LeaderChangeMessage {
     }
 }
 
-/// Newer versions only append fields, so they are read as the newest known, like Kafka does.
+/// A marker of a newer version begins like the newest known one and is read as that, as Kafka
+/// does: a transaction must end whatever else its marker says.
+fn decode_marker(cur: &mut Cursor<'_>) -> Result<EndTxnMarker, ControlRecordError> {
+    let invalid = |error| ControlRecordError::Invalid { name: EndTxnMarker::NAME, error };
+    let version = cur.i16().map_err(invalid)?;
+    schema::decode(cur, version.min(EndTxnMarker::MAX_VERSION)).map_err(invalid)
+}
+
+/// A quorum record of a newer version is refused: half understood, it would split the quorum.
 fn decode_value<M: for<'a> Message<'a>>(cur: &mut Cursor<'_>) -> Result<M, ControlRecordError> {
     let invalid = |error| ControlRecordError::Invalid { name: M::NAME, error };
     let version = cur.i16().map_err(invalid)?;
@@ -260,5 +268,10 @@ mod tests {
         let error = ControlRecord::decode(&[0, 0, 0, 5], &[0, 9, 0, 1, 0]).unwrap_err();
         assert_eq!(error.to_string(), "KRaftVersionRecord: version 9 is outside 0..=0");
         assert!(ControlRecord::decode(&[0, 0, 0], &[]).is_err());
+        assert_eq!(
+            ControlRecord::decode(&[0, 0, 0, 1], &[0, 9, 0, 0, 0, 7, 1, 2]),
+            Ok(ControlRecord::Commit(EndTxnMarker { coordinator_epoch: 7 })),
+            "a newer marker still ends its transaction"
+        );
     }
 }

@@ -53,6 +53,8 @@
 //! | arrays | [`List`](crate::list::List) | `Vec<T>` |
 //! | nullable | `Option` of any of these or of a struct | same |
 //!
+//! A struct that may be null has a byte in front saying so, in every version that has the field.
+//!
 //! **Expansion**: per struct the struct itself (`Clone`, `Debug`, `PartialEq`, `Default`) and a
 //! [`Value`](super::Value) whose functions are one line per field; per message also
 //! [`Message`](super::Message) and inherent `decode` and `encode`. Each field's versions are a
