@@ -3,11 +3,13 @@
 //! The first touch of a fresh page costs more than copying it, so a buffer returns to its core's
 //! pool when dropped and is handed out again with whatever it held. The pool keeps classes of
 //! powers of two and at most a budget of idle bytes; [`DmaPool::trim`] gives back what has not been
-//! wanted since the last trim.
+//! wanted since the last trim. Large buffers are mapped one by one, so that what is given back goes
+//! to the system and not into the heap's fragments.
 
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
     cell::RefCell,
+    ffi::c_void,
     fmt,
     ops::{Deref, DerefMut},
     ptr::NonNull,
@@ -135,7 +137,6 @@ impl DmaPool {
         DmaBuf { memory, len, pool: self.clone() }
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "the simulated form keeps little"))]
     /// Frees the idle buffers that were not needed since the last call; true if there were any.
     pub(super) fn trim(&self) -> bool {
         let mut freed = Vec::new();
@@ -192,9 +193,13 @@ impl Idle {
 impl Memory {
     fn new(size: usize) -> Self {
         let layout = Layout::from_size_align(size, DMA_ALIGN).expect("a buffer fits into memory");
-        // SAFETY: the layout's size is not zero: `DmaPool::get` asks for at least `DMA_ALIGN`.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        let start = if size < MAPPED_FROM_BYTES {
+            // SAFETY: the layout's size is not zero: `DmaPool::get` asks for at least `DMA_ALIGN`.
+            NonNull::new(unsafe { alloc_zeroed(layout) })
+        } else {
+            map(size)
+        };
+        let Some(start) = start else { handle_alloc_error(layout) };
         Self { start, layout }
     }
 
@@ -208,13 +213,30 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if self.layout.size() > 0 {
-            // SAFETY: a layout with a size means that `start` came from `alloc_zeroed` with it and
-            // was not freed: `take` leaves an empty layout behind.
-            unsafe { dealloc(self.start.as_ptr(), self.layout) }
+        match self.layout.size() {
+            0 => {}
+            // SAFETY: a layout with a size means that `start` came from `new` with it and was not
+            // freed: `take` leaves an empty layout behind. Below the limit that was `alloc_zeroed`.
+            1..MAPPED_FROM_BYTES => unsafe { dealloc(self.start.as_ptr(), self.layout) },
+            // SAFETY: as above; from the limit on it was a mapping of just this size.
+            size => unsafe {
+                libc::munmap(self.start.as_ptr().cast::<c_void>(), size);
+            },
         }
     }
 }
+
+/// Fresh zeroed pages of the process's own.
+fn map(size: usize) -> Option<NonNull<u8>> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: an anonymous mapping at an address that the kernel chooses touches no other memory.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), size, protection, flags, -1, 0) };
+    if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast::<u8>()) }
+}
+
+/// From this size on a system call per allocation is cheap against touching its pages.
+const MAPPED_FROM_BYTES: usize = 64 << 10;
 
 impl fmt::Debug for DmaPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -252,6 +274,16 @@ mod tests {
         assert_eq!(pool.idle_bytes(), 4096, "one of the two was needed");
         assert!(pool.trim());
         assert_eq!(pool.idle_bytes(), 0);
+    }
+
+    #[test]
+    fn large_buffers_come_and_go() {
+        let pool = DmaPool::new(1 << 20);
+        let mut large = pool.get(512 << 10);
+        assert!(large.iter().all(|b| *b == 0));
+        large.fill(1);
+        drop((large, pool.get(4 << 20)));
+        assert_eq!(pool.idle_bytes(), 512 << 10);
     }
 
     #[test]

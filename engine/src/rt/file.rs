@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fmt, io, path::Path, rc::Rc};
 
-use super::{DMA_ALIGN, DmaBuf, sim};
+use super::{DMA_ALIGN, DmaBuf, real, sim};
 
 /// How [`super::Rt::open`] treats an existing or a missing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,7 @@ pub struct File(pub(super) FileForm);
 
 #[derive(Clone)]
 pub(super) enum FileForm {
+    Real(Rc<real::file::OpenFile>),
     Sim(Rc<sim::disk::OpenFile>),
 }
 
@@ -55,6 +56,7 @@ pub(super) enum FileForm {
 pub struct FileLock(#[expect(dead_code, reason = "held for its drop")] pub(super) FileLockForm);
 
 pub(super) enum FileLockForm {
+    Real(#[expect(dead_code, reason = "held for its drop")] std::fs::File),
     Sim(#[expect(dead_code, reason = "held for its drop")] sim::disk::HeldLock),
 }
 
@@ -71,6 +73,7 @@ impl File {
         assert!(len <= buf.len(), "write {len} bytes of a buffer of {}", buf.len());
         assert_aligned(pos, len);
         match &self.0 {
+            FileForm::Real(file) => file.write_at(buf, len, pos).await,
             FileForm::Sim(file) => file.write_at(buf, len, pos).await,
         }
     }
@@ -86,6 +89,7 @@ impl File {
     pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<DmaBuf> {
         assert_aligned(pos, len);
         match &self.0 {
+            FileForm::Real(file) => file.read_at(pos, len).await,
             FileForm::Sim(file) => file.read_at(pos, len).await,
         }
     }
@@ -97,6 +101,7 @@ impl File {
     /// sync again and believe it.
     pub async fn sync(&self) -> io::Result<()> {
         match &self.0 {
+            FileForm::Real(file) => file.sync().await,
             FileForm::Sim(file) => file.sync().await,
         }
     }
@@ -107,6 +112,7 @@ impl File {
     /// What the file system reports.
     pub async fn truncate(&self, len: u64) -> io::Result<()> {
         match &self.0 {
+            FileForm::Real(file) => file.truncate(len).await,
             FileForm::Sim(file) => file.truncate(len).await,
         }
     }
@@ -118,6 +124,7 @@ impl File {
     /// `StorageFull` when there is no room; what the file system reports.
     pub async fn allocate(&self, len: u64) -> io::Result<()> {
         match &self.0 {
+            FileForm::Real(file) => file.allocate(len).await,
             FileForm::Sim(file) => file.allocate(len).await,
         }
     }
@@ -128,6 +135,7 @@ impl File {
     /// What the file system reports.
     pub async fn len(&self) -> io::Result<u64> {
         match &self.0 {
+            FileForm::Real(file) => file.len(),
             FileForm::Sim(file) => file.len().await,
         }
     }
@@ -139,6 +147,10 @@ impl File {
     /// What the file system reports.
     pub async fn close(self) -> io::Result<()> {
         match self.0 {
+            FileForm::Real(file) => match Rc::try_unwrap(file) {
+                Ok(file) => file.close().await,
+                Err(_) => Ok(()),
+            },
             FileForm::Sim(file) => {
                 drop(file);
                 Ok(())
@@ -157,6 +169,7 @@ fn assert_aligned(pos: u64, len: usize) {
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
+            FileForm::Real(file) => write!(f, "File({file:?})"),
             FileForm::Sim(file) => write!(f, "File(simulated {file:?})"),
         }
     }

@@ -23,6 +23,7 @@ mod hash;
 mod inbox;
 mod instant;
 mod mesh;
+pub mod real;
 mod rng;
 pub mod sim;
 mod stream;
@@ -47,6 +48,7 @@ pub struct Rt(RtForm);
 
 #[derive(Clone)]
 enum RtForm {
+    Real(Rc<real::Core>),
     Sim(Rc<sim::Core>),
 }
 
@@ -56,6 +58,7 @@ impl Rt {
     #[must_use]
     pub fn core(&self) -> CoreId {
         match &self.0 {
+            RtForm::Real(core) => core.id(),
             RtForm::Sim(core) => core.id(),
         }
     }
@@ -64,6 +67,7 @@ impl Rt {
     #[must_use]
     pub fn now(&self) -> Instant {
         match &self.0 {
+            RtForm::Real(core) => core.now(),
             RtForm::Sim(core) => core.now(),
         }
     }
@@ -72,6 +76,7 @@ impl Rt {
     #[must_use]
     pub fn wall_ms(&self) -> i64 {
         match &self.0 {
+            RtForm::Real(core) => core.wall_ms(),
             RtForm::Sim(core) => core.wall_ms(),
         }
     }
@@ -87,6 +92,7 @@ impl Rt {
     /// Fills `bytes` as [`Rt::random_u64`] does.
     pub fn fill_random(&self, bytes: &mut [u8]) {
         match &self.0 {
+            RtForm::Real(core) => core.fill_random(bytes),
             RtForm::Sim(core) => core.fill_random(bytes),
         }
     }
@@ -95,6 +101,7 @@ impl Rt {
     #[must_use]
     pub fn hash_state(&self) -> HashState {
         match &self.0 {
+            RtForm::Real(core) => core.hash_state(),
             RtForm::Sim(core) => core.hash_state(),
         }
     }
@@ -107,6 +114,7 @@ impl Rt {
     /// Resolves at `deadline`, at once if it has passed.
     pub fn sleep_until(&self, deadline: Instant) -> Timer {
         match &self.0 {
+            RtForm::Real(core) => Timer::real(core.timer(deadline)),
             RtForm::Sim(core) => Timer::sim(core.timer(deadline)),
         }
     }
@@ -125,6 +133,7 @@ impl Rt {
     ) -> JoinHandle<T> {
         let (handle, task) = JoinHandle::pair(name, f);
         match &self.0 {
+            RtForm::Real(core) => core.spawn(task),
             RtForm::Sim(core) => core.spawn(task),
         }
         handle
@@ -135,6 +144,7 @@ impl Rt {
     /// or per 64 KiB of work. In the simulator every call is a scheduling point.
     pub async fn turn(&self) {
         match &self.0 {
+            RtForm::Real(core) => core.turn().await,
             RtForm::Sim(_) => sim::yield_once().await,
         }
     }
@@ -149,6 +159,7 @@ impl Rt {
         f: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R, BlockingPanicked> {
         match &self.0 {
+            RtForm::Real(core) => core.blocking(f).await,
             RtForm::Sim(core) => core.blocking(f).await,
         }
     }
@@ -164,6 +175,7 @@ impl Rt {
     #[must_use]
     pub fn alloc(&self, len: usize) -> DmaBuf {
         match &self.0 {
+            RtForm::Real(core) => core.alloc(len),
             RtForm::Sim(core) => core.alloc(len),
         }
     }
@@ -174,6 +186,9 @@ impl Rt {
     /// What the file system reports.
     pub async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<File> {
         match &self.0 {
+            RtForm::Real(core) => {
+                core.open(path, mode).await.map(|f| File(file::FileForm::Real(Rc::new(f))))
+            }
             RtForm::Sim(core) => {
                 core.open(path, mode).await.map(|f| File(file::FileForm::Sim(Rc::new(f))))
             }
@@ -186,6 +201,7 @@ impl Rt {
     /// What the file system reports; an existing directory is none.
     pub async fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         match &self.0 {
+            RtForm::Real(core) => core.create_dir_all(path).await,
             RtForm::Sim(core) => core.create_dir_all(path).await,
         }
     }
@@ -196,6 +212,7 @@ impl Rt {
     /// What the file system reports.
     pub async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         match &self.0 {
+            RtForm::Real(core) => core.rename(from, to).await,
             RtForm::Sim(core) => core.rename(from, to).await,
         }
     }
@@ -206,6 +223,7 @@ impl Rt {
     /// What the file system reports.
     pub async fn remove_file(&self, path: &Path) -> io::Result<()> {
         match &self.0 {
+            RtForm::Real(core) => core.remove_file(path).await,
             RtForm::Sim(core) => core.remove_file(path).await,
         }
     }
@@ -216,6 +234,7 @@ impl Rt {
     /// What the file system reports.
     pub async fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         match &self.0 {
+            RtForm::Real(core) => core.remove_dir_all(path).await,
             RtForm::Sim(core) => core.remove_dir_all(path).await,
         }
     }
@@ -226,6 +245,7 @@ impl Rt {
     /// What the file system reports.
     pub async fn list_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         match &self.0 {
+            RtForm::Real(core) => core.list_dir(path).await,
             RtForm::Sim(core) => core.list_dir(path).await,
         }
     }
@@ -237,6 +257,7 @@ impl Rt {
     /// What the file system reports.
     pub async fn sync_dir(&self, path: &Path) -> io::Result<()> {
         match &self.0 {
+            RtForm::Real(core) => core.sync_dir(path).await,
             RtForm::Sim(core) => core.sync_dir(path).await,
         }
     }
@@ -247,6 +268,7 @@ impl Rt {
     /// When that can't be told; "not found" is `Ok(false)`.
     pub async fn exists(&self, path: &Path) -> io::Result<bool> {
         match &self.0 {
+            RtForm::Real(core) => core.exists(path).await,
             RtForm::Sim(core) => core.exists(path).await,
         }
     }
@@ -257,6 +279,7 @@ impl Rt {
     /// `FileTooLarge` when it is longer than `max_len` bytes; what the file system reports.
     pub async fn read_file(&self, path: &Path, max_len: usize) -> io::Result<Vec<u8>> {
         match &self.0 {
+            RtForm::Real(core) => core.read_file(path, max_len).await,
             RtForm::Sim(core) => core.read_file(path, max_len).await,
         }
     }
@@ -268,6 +291,7 @@ impl Rt {
     /// What the file system reports.
     pub async fn write_file(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
         match &self.0 {
+            RtForm::Real(core) => core.write_file(path, contents).await,
             RtForm::Sim(core) => core.write_file(path, contents).await,
         }
     }
@@ -294,6 +318,7 @@ impl Rt {
     /// What the file system reports.
     pub async fn space(&self, path: &Path) -> io::Result<Space> {
         match &self.0 {
+            RtForm::Real(core) => core.space(path).await,
             RtForm::Sim(core) => core.space(path).await,
         }
     }
@@ -305,6 +330,9 @@ impl Rt {
     /// `WouldBlock` when it is held by another; what the file system reports.
     pub fn lock_file(&self, path: &Path) -> io::Result<FileLock> {
         match &self.0 {
+            RtForm::Real(_) => {
+                real::file::lock_file(path).map(|l| FileLock(file::FileLockForm::Real(l)))
+            }
             RtForm::Sim(core) => core.lock_file(path).map(|l| FileLock(file::FileLockForm::Sim(l))),
         }
     }
@@ -318,6 +346,9 @@ impl Rt {
     /// `AddrInUse` when the port is taken, also by another process; what the system reports.
     pub async fn listen(&self, addr: SocketAddr, backlog: u32) -> io::Result<Listener> {
         match &self.0 {
+            RtForm::Real(core) => {
+                core.listen(addr, backlog).map(|l| Listener(stream::ListenerForm::Real(Rc::new(l))))
+            }
             RtForm::Sim(core) => {
                 core.listen(addr, backlog).map(|l| Listener(stream::ListenerForm::Sim(Rc::new(l))))
             }
@@ -330,6 +361,9 @@ impl Rt {
     /// `ConnectionRefused`, `TimedOut` and what else the system reports.
     pub async fn connect(&self, addr: SocketAddr) -> io::Result<Stream> {
         match &self.0 {
+            RtForm::Real(core) => {
+                core.connect(addr).await.map(|s| Stream(stream::StreamForm::Real(Rc::new(s))))
+            }
             RtForm::Sim(core) => {
                 core.connect(addr).await.map(|s| Stream(stream::StreamForm::Sim(Rc::new(s))))
             }
@@ -340,6 +374,7 @@ impl Rt {
 impl std::fmt::Debug for Rt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.0 {
+            RtForm::Real(core) => write!(f, "Rt(core {})", core.id()),
             RtForm::Sim(core) => write!(f, "Rt(simulated {}, core {})", core.node(), core.id()),
         }
     }

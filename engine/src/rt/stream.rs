@@ -2,7 +2,7 @@
 
 use std::{fmt, io, net::SocketAddr, rc::Rc};
 
-use super::{Rt, RtForm, sim};
+use super::{Rt, RtForm, real, sim};
 
 /// A listening socket.
 #[derive(Clone)]
@@ -10,6 +10,7 @@ pub struct Listener(pub(super) ListenerForm);
 
 #[derive(Clone)]
 pub(super) enum ListenerForm {
+    Real(Rc<real::net::Listener>),
     Sim(Rc<sim::net::Listener>),
 }
 
@@ -18,6 +19,7 @@ pub(super) enum ListenerForm {
 pub struct StreamHandoff(pub(super) HandoffForm);
 
 pub(super) enum HandoffForm {
+    Real(real::net::Handoff),
     Sim(sim::net::Handoff),
 }
 
@@ -30,18 +32,21 @@ pub struct Stream(pub(super) StreamForm);
 
 #[derive(Clone)]
 pub(super) enum StreamForm {
+    Real(Rc<real::net::Stream>),
     Sim(Rc<sim::net::Stream>),
 }
 
 impl Listener {
-    /// The next connection. One task accepts, and does not drop the future half-way: the loop is
-    /// ended by [`Listener::shutdown`].
+    /// The next connection. Cancel-safe; one task accepts.
     ///
     /// # Errors
     /// After `shutdown`; or for lack of file descriptors, after which the caller waits a little and
     /// tries again.
     pub async fn accept(&self) -> io::Result<(StreamHandoff, SocketAddr)> {
         match &self.0 {
+            ListenerForm::Real(l) => {
+                l.accept().await.map(|(h, peer)| (StreamHandoff(HandoffForm::Real(h)), peer))
+            }
             ListenerForm::Sim(l) => {
                 l.accept().await.map(|(h, peer)| (StreamHandoff(HandoffForm::Sim(h)), peer))
             }
@@ -52,6 +57,7 @@ impl Listener {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         match &self.0 {
+            ListenerForm::Real(l) => l.local_addr(),
             ListenerForm::Sim(l) => l.local_addr(),
         }
     }
@@ -59,6 +65,7 @@ impl Listener {
     /// Stops listening: a waiting `accept` and all later ones fail.
     pub fn shutdown(&self) {
         match &self.0 {
+            ListenerForm::Real(l) => l.shutdown(),
             ListenerForm::Sim(l) => l.shutdown(),
         }
     }
@@ -71,9 +78,13 @@ impl Stream {
     /// When the socket is unusable; the connection is closed then.
     pub fn adopt(rt: &Rt, handoff: StreamHandoff) -> io::Result<Self> {
         match (&rt.0, handoff.0) {
+            (RtForm::Real(core), HandoffForm::Real(h)) => {
+                core.adopt(h).map(|s| Self(StreamForm::Real(Rc::new(s))))
+            }
             (RtForm::Sim(core), HandoffForm::Sim(h)) => {
                 core.adopt(h).map(|s| Self(StreamForm::Sim(Rc::new(s))))
             }
+            _ => unreachable!("a process is real or simulated, not both"),
         }
     }
 
@@ -84,9 +95,14 @@ impl Stream {
     /// When clones exist, or no descriptor is free; the connection is closed then.
     pub fn into_handoff(self) -> io::Result<StreamHandoff> {
         match self.0 {
-            StreamForm::Sim(stream) => Rc::try_unwrap(stream)
-                .map(|s| StreamHandoff(HandoffForm::Sim(s.into_handoff())))
-                .map_err(|_| io::Error::other("the stream is still shared by another task")),
+            StreamForm::Real(stream) => {
+                let stream = Rc::try_unwrap(stream).map_err(|_| still_shared())?;
+                stream.into_handoff().map(|h| StreamHandoff(HandoffForm::Real(h)))
+            }
+            StreamForm::Sim(stream) => {
+                let stream = Rc::try_unwrap(stream).map_err(|_| still_shared())?;
+                Ok(StreamHandoff(HandoffForm::Sim(stream.into_handoff())))
+            }
         }
     }
 
@@ -97,6 +113,7 @@ impl Stream {
     /// When the connection is broken.
     pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         match &self.0 {
+            StreamForm::Real(s) => s.recv(buf, 1).await,
             StreamForm::Sim(s) => s.recv(buf).await,
         }
     }
@@ -107,8 +124,8 @@ impl Stream {
     /// # Errors
     /// When the connection is broken.
     pub async fn recv_hint(&self, buf: &mut [u8], expect: usize) -> io::Result<usize> {
-        let _ = expect;
         match &self.0 {
+            StreamForm::Real(s) => s.recv(buf, expect).await,
             StreamForm::Sim(s) => s.recv(buf).await,
         }
     }
@@ -120,6 +137,7 @@ impl Stream {
     /// When the connection is broken.
     pub async fn send(&self, bufs: &[&[u8]]) -> io::Result<()> {
         match &self.0 {
+            StreamForm::Real(s) => s.send(bufs).await,
             StreamForm::Sim(s) => s.send(bufs).await,
         }
     }
@@ -128,6 +146,7 @@ impl Stream {
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
         match &self.0 {
+            StreamForm::Real(s) => s.peer_addr(),
             StreamForm::Sim(s) => s.peer_addr(),
         }
     }
@@ -136,6 +155,7 @@ impl Stream {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         match &self.0 {
+            StreamForm::Real(s) => s.local_addr(),
             StreamForm::Sim(s) => s.local_addr(),
         }
     }
@@ -143,9 +163,14 @@ impl Stream {
     /// Closes both directions at once; a waiting `recv` returns 0 and a waiting `send` fails.
     pub async fn shutdown(&self) {
         match &self.0 {
+            StreamForm::Real(s) => s.shutdown(),
             StreamForm::Sim(s) => s.shutdown(),
         }
     }
+}
+
+fn still_shared() -> io::Error {
+    io::Error::other("the stream is still shared by another task")
 }
 
 impl fmt::Debug for Listener {

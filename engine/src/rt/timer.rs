@@ -14,10 +14,15 @@ use super::sim;
 pub struct Timer(TimerForm);
 
 enum TimerForm {
+    Real(glommio::timer::Timer),
     Sim(sim::Timer),
 }
 
 impl Timer {
+    pub(super) fn real(timer: glommio::timer::Timer) -> Self {
+        Self(TimerForm::Real(timer))
+    }
+
     pub(super) fn sim(timer: sim::Timer) -> Self {
         Self(TimerForm::Sim(timer))
     }
@@ -28,6 +33,7 @@ impl Future for Timer {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.0 {
+            TimerForm::Real(timer) => Pin::new(timer).poll(cx).map(drop),
             TimerForm::Sim(timer) => Pin::new(timer).poll(cx),
         }
     }

@@ -2,7 +2,11 @@
 
 use std::{future::Future, path::PathBuf};
 
-use super::{Rt, sim};
+use super::{
+    Rt,
+    real::{CoreSpec, start},
+    sim,
+};
 
 mod files;
 mod streams;
@@ -14,6 +18,9 @@ macro_rules! behaviours {
         mod behaviour {
             use super::*;
             $($(#[$doc])* pub(super) async fn $name($rt: Rt, $dir: PathBuf) $body)+
+        }
+        mod real {
+            $(#[test] fn $name() { crate::rt::tests::real(super::behaviour::$name); })+
         }
         mod simulated {
             $(#[test] fn $name() { crate::rt::tests::simulated(super::behaviour::$name); })+
@@ -33,5 +40,19 @@ where
             rt.create_dir_all(&dir).await.unwrap();
             behaviour(rt, dir).await;
         });
+    }
+}
+
+fn real<F, Fut>(behaviour: F)
+where
+    F: Fn(Rt, PathBuf) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + 'static,
+{
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    let core = (CoreSpec::default(), move |rt| behaviour(rt, path));
+    let cores = start(vec![core]).unwrap();
+    if let Err(failed) = cores.join() {
+        panic!("{failed:?}");
     }
 }

@@ -1,0 +1,30 @@
+//! The real form of the runtime: one thread per core with a glommio executor on it.
+//!
+//! glommio gives tasks, timers, TCP readiness and the blocking pool; a ring of our own gives disk
+//! I/O ([`ring`] says why). glommio 0.9.0 has faults that could each sink a broker. Where each is
+//! met:
+//!
+//! | fault | met by |
+//! |---|---|
+//! | the executor sleeps with tasks ready | `core::heartbeat`, a preempt timer of 10 ms |
+//! | yielding does not look at the rings | `Core::turn` |
+//! | a task's panic ends the thread | the fence in `task`, around every task |
+//! | a panic in the blocking pool ends its thread | `Core::blocking` |
+//! | a cancelled task leaks | tasks are always detached |
+//! | a dropped accept loses connections; `TcpListener` shares ports | `net::Listener` |
+//! | files: wrong polling probe, reads past the end, whole buffers only | `ring`, `file` |
+//! | sends one slice at a time; no FIN before the next turn | `net::Stream` |
+//! | a spawned task runs inside its spawner | `core::spawn` |
+//! | the first sleep is slow | `start::live` |
+//! | ends the process on an old kernel | `check` |
+
+mod check;
+mod core;
+pub(super) mod file;
+pub(super) mod net;
+mod ring;
+mod start;
+
+pub(super) use self::core::Core;
+pub use check::StartError;
+pub use start::{CoreExit, CoreSpec, RunningCores, start};
