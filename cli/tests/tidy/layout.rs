@@ -3,7 +3,7 @@
 use super::Finding;
 use super::source::Tree;
 
-/// What the map names, the optional ones where they exist.
+/// What the map names; `perf` (the load harness) where it exists.
 const NAMES: &[&str] = &[
     "Cargo.lock",
     "Cargo.toml",
@@ -17,7 +17,7 @@ const NAMES: &[&str] = &[
     "perf",
     "replication",
 ];
-const OPTIONAL: &[&str] = &["README.md", "perf"];
+const OPTIONAL: &[&str] = &["perf"];
 
 /// Exactly the map's names, beside dot files.
 pub(super) fn top_level(tree: &Tree) -> Vec<Finding> {
