@@ -14,6 +14,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a broker.
+    Serve(ServeArgs),
     /// Create, list, describe, alter and delete topics.
     #[command(subcommand)]
     Topic(TopicCommand),
@@ -32,6 +34,28 @@ pub(crate) enum Command {
         /// The shell to complete for.
         shell: clap_complete::Shell,
     },
+}
+
+/// `odradek serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 stopped as asked, 1 failed, 2 wrong command line or configuration, 3 the data
+directory cannot be used, 4 the address cannot be listened on, 5 the machine lacks something.
+SIGTERM and SIGINT stop in order; a second one stops at once, with 128 plus its number.")]
+pub(crate) struct ServeArgs {
+    /// Configuration file (TOML; see `odradek config reference`).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data directory, same as `--set log.dirs=DIR` [default: ./data].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Address to listen on, same as `--set listeners=PLAINTEXT://HOST:PORT`; port 0 takes any
+    /// free one [default: 127.0.0.1:9092].
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+    /// One configuration key; may be repeated, and wins over the file.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
 }
 
 /// How to reach a cluster.

@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod cmd;
 mod format;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -12,8 +13,13 @@ use clap::{CommandFactory, Parser};
 use args::{Cli, Command};
 
 fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    if let Command::Serve(args) = &command {
+        return serve::run(args);
+    }
     die_with_the_pipe();
-    let outcome = match Cli::parse().command {
+    let outcome = match command {
+        Command::Serve(_) => unreachable!("returned above"),
         Command::Topic(command) => cmd::topic::run(command),
         Command::Produce(args) => cmd::produce::run(&args),
         Command::Consume(args) => cmd::consume::run(&args),

@@ -1,1 +1,35 @@
 //! The shell: sockets, cores and Kafka APIs around the engine.
+//!
+//! ```text
+//! side (signals) ──▶ core 0: listen, metadata ─┐            every core: connections ─ handlers
+//!                                              ├─ mesh ─▶               partitions (engine)
+//!                         core 1, 2, …  ───────┘                        its copy of the metadata
+//! ```
+//!
+//! - [`boot`]: from a configuration to a serving node, on real or simulated cores.
+//! - `mesh`: what cores say to each other; `core`: what the tasks of one share.
+//! - `listen`, `conn`: accepting, and one task per connection from frames to answers.
+//! - `api`: the table of Kafka APIs, one handler file each.
+//! - `meta`: core 0's metadata log and controller; `publish`: its images put into effect.
+//! - `background`: what a core does when nobody asks.
+
+mod api;
+mod background;
+pub mod boot;
+mod conn;
+mod core;
+mod listen;
+mod mesh;
+mod meta;
+mod metrics;
+mod node;
+mod partitions;
+mod publish;
+mod quiet;
+mod report;
+pub mod serve;
+mod side;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Kafka's error codes for everything that can go wrong behind an API: the only place that knows
+//! both sides.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use engine::batch::validate::ValidateError;
+use engine::error::{AckError, AppendError, LogError, ReadError};
+use engine::ids::LeaderEpoch;
+use engine::partition::Partition;
+use engine::producer::ProducerError;
+use wire::error_code::ErrorCode;
+
+use crate::mesh::CallError;
+use crate::partitions::Unserved;
+
+/// An error with a code of Kafka's, and words for it.
+pub(crate) trait Coded {
+    fn code(&self) -> ErrorCode;
+}
+
+impl Coded for LogError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            // What a client may send again: a log that is being closed or changed is about to be
+            // served by somebody else, or again.
+            Self::Closed | Self::Retry => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            _ => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+impl Coded for ReadError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+            Self::NotLeader => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            Self::OldEpoch { .. } => ErrorCode::FENCED_LEADER_EPOCH,
+            Self::NewEpoch { .. } => ErrorCode::UNKNOWN_LEADER_EPOCH,
+            Self::Log(error) => error.code(),
+            _ => ErrorCode::UNKNOWN_SERVER_ERROR,
+        }
+    }
+}
+
+impl Coded for AckError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotLeader => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            Self::NotEnoughReplicas { .. } => ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+            Self::Log(error) => error.code(),
+            _ => ErrorCode::UNKNOWN_SERVER_ERROR,
+        }
+    }
+}
+
+impl Coded for AppendError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Batch(error) => error.code(),
+            Self::Producer(error) => error.code(),
+            Self::NotLeader => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            Self::OtherEpoch { expected, current } if expected < current => {
+                ErrorCode::FENCED_LEADER_EPOCH
+            }
+            Self::OtherEpoch { .. } => ErrorCode::UNKNOWN_LEADER_EPOCH,
+            Self::NotEnoughReplicas { .. } => ErrorCode::NOT_ENOUGH_REPLICAS,
+            Self::Log(error) => error.code(),
+            _ => ErrorCode::UNKNOWN_SERVER_ERROR,
+        }
+    }
+}
+
+impl Coded for ValidateError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::CorruptMessage(_) | Self::CorruptChecksum { .. } => ErrorCode::CORRUPT_MESSAGE,
+            Self::InvalidRecord(_) => ErrorCode::INVALID_RECORD,
+            Self::InvalidTimestamp(_) => ErrorCode::INVALID_TIMESTAMP,
+            Self::MessageTooLarge { .. } | Self::OpensTooLarge(_) => ErrorCode::MESSAGE_TOO_LARGE,
+            Self::RecordListTooLarge { .. } => ErrorCode::RECORD_LIST_TOO_LARGE,
+            Self::UnsupportedCompressionType { .. } => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+            Self::UnsupportedForMessageFormat { .. } => ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT,
+            _ => ErrorCode::UNKNOWN_SERVER_ERROR,
+        }
+    }
+}
+
+impl Coded for ProducerError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::InvalidProducerEpoch { .. } => ErrorCode::INVALID_PRODUCER_EPOCH,
+            Self::OutOfOrderSequence { .. } | Self::NotFirstOfEpoch { .. } => {
+                ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
+            }
+            Self::OutsideTransaction { .. } | Self::NotInTransaction { .. } => {
+                ErrorCode::INVALID_TXN_STATE
+            }
+            _ => ErrorCode::UNKNOWN_SERVER_ERROR,
+        }
+    }
+}
+
+impl Coded for CallError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Panicked => ErrorCode::UNKNOWN_SERVER_ERROR,
+            Self::Stopped => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        }
+    }
+}
+
+impl Coded for Unserved {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotHere => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            Self::Offline(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+/// Whether this node leads the partition, in the epoch that the client knows (−1 for any).
+pub(crate) fn check_epoch(partition: &Partition, known: LeaderEpoch) -> Result<(), ErrorCode> {
+    if !partition.is_leader() {
+        return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    }
+    match known.cmp(&partition.leader_epoch()) {
+        _ if known == LeaderEpoch::NONE => Ok(()),
+        Ordering::Less => Err(ErrorCode::FENCED_LEADER_EPOCH),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
+    }
+}
+
+/// A code and, where there is more to say than Kafka's standard sentence, a message; what crosses
+/// cores instead of the error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: Option<Cow<'static, str>>,
+}
+
+impl Failure {
+    /// The code with the error's own words.
+    pub(crate) fn told(error: &(impl Coded + std::fmt::Display)) -> Self {
+        Self { code: error.code(), message: Some(error.to_string().into()) }
+    }
+
+    /// The code, which says everything.
+    pub(crate) fn bare(code: ErrorCode) -> Self {
+        Self { code, message: None }
+    }
+}

@@ -1,0 +1,167 @@
+//! The Kafka APIs: one row in [the table](TABLE), one handler file, one schema file each.
+//!
+//! # How to add an API
+//! 1. The schema: `wire::msg::<api>` (net/wire/src/msg), with its row in `wire::api_key`.
+//! 2. The handler: `net/src/api/<api>.rs` with
+//!    ```text
+//!    pub(super) async fn handle(cx: &Cx, req: XxxRequest<'_>) -> Reply {
+//!        …
+//!        cx.reply(&XxxResponse { … })
+//!    }
+//!    ```
+//!    The response may borrow from the request, from an image held in a local, or from any local:
+//!    [`Cx::reply`] encodes before the handler returns. A field that the version lacks is dropped
+//!    or refused by the schema, not by the handler.
+//! 3. The row below: `Xxx: xxx(XxxRequest) ordered, needs(Alter, Cluster), budget(64 KiB);`.
+//!    From it come ApiVersions, the check of the version, the order, the memory charge and the
+//!    hostile-input tests.
+//! 4. Errors of the engine and of the controller become Kafka's codes in [`errors`], only there.
+//!
+//! **Order.** `ordered` handlers run alone on their connection: everything before is answered.
+//! `pipelined` ones (Produce, Fetch) run beside each other, but are first polled in order.
+//!
+//! **Where it runs.** On the connection's core. A partition's owner is [`Cx::owner`]; work there is
+//! a call: declare `Xxx(api::xxx::Work) -> api::xxx::Outcome, by api::xxx::serve;` in
+//! `mesh::calls!` (both `Send`), and group all partitions of one core into one call. Changes of
+//! metadata go to core 0: [`crate::meta`]. [`Cx::topic_id`], [`Cx::home`] and
+//! [`Scatter`](scatter::Scatter) do the sorting; `produce` and `list_offsets` show it.
+//!
+//! **`whole`** rows get the [`Frame`] undecoded and decode it themselves
+//! ([`Frame::decode`](crate::conn::read::Frame)): for a handler that waits for long and must not
+//! keep the request's buffer, for Produce, which passes slices of it on, and for ApiVersions,
+//! which answers versions it can't read.
+//!
+//! **Rules.** No borrow of shared state across an await. Nothing unbounded: answers are bounded by
+//! the request's own size or by a limit that is configured. A handler is never dropped half way,
+//! so it may be written without cancellation in mind; one that waits for news races
+//! [`Cx::interrupted`].
+
+pub(crate) mod authz;
+mod cx;
+pub(crate) mod errors;
+mod scatter;
+
+mod api_versions;
+pub(crate) mod create_topics;
+pub(crate) mod fetch;
+pub(crate) mod list_offsets;
+mod metadata;
+pub(crate) mod produce;
+
+use wire::api_key::ApiKey;
+
+pub(crate) use self::authz::{Operation, ResourceKind};
+pub(crate) use self::cx::Cx;
+use crate::conn::read::Frame;
+use crate::conn::reply::Reply;
+
+/// One API: what is known about it before its request is decoded.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// Key, name and versions.
+    pub(crate) key: ApiKey,
+    /// How requests may pass each other on one connection.
+    pub(crate) order: Order,
+    /// What a principal must be allowed; checked here for the cluster, by the handler for the
+    /// resources that the request names.
+    pub(crate) permission: Option<(Operation, ResourceKind)>,
+    /// Bytes that a handler may take beside the frame, charged while it runs.
+    pub(crate) budget_bytes: usize,
+}
+
+/// How requests of one connection may pass each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Served beside others of this class; answers leave in order.
+    Pipelined,
+    /// Starts when all before it are answered; nothing starts before it is.
+    Ordered,
+}
+
+impl Row {
+    /// Whether a request of this version is served. ApiVersions takes any: its answer is how a
+    /// client learns which ones there are.
+    pub(crate) fn accepts(&self, version: i16) -> bool {
+        self.key == ApiKey::ApiVersions || self.key.supports(version)
+    }
+}
+
+/// The row of an API, if it is served.
+pub(crate) fn row(key: ApiKey) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.key == key)
+}
+
+/// Declares [`TABLE`] and [`dispatch`].
+macro_rules! apis {
+    ($($key:ident: $module:ident($input:ident) $order:ident
+        $(, needs($operation:ident, $kind:ident))?, budget($budget:literal KiB);)*) => {
+        /// Every API that is served, by key.
+        pub(crate) static TABLE: &[Row] = &[$(Row {
+            key: ApiKey::$key,
+            order: apis!(@order $order),
+            permission: apis!(@permission $($operation, $kind)?),
+            budget_bytes: $budget << 10,
+        },)*];
+
+        /// Runs the handler of a request.
+        pub(crate) async fn dispatch(cx: Cx, frame: Frame) -> Reply {
+            match cx.row.key {
+                $(ApiKey::$key => apis!(@run $order $module $input cx frame),)*
+                _ => unreachable!("a request has a row"),
+            }
+        }
+    };
+    (@order pipelined) => { Order::Pipelined };
+    (@order ordered) => { Order::Ordered };
+    (@permission) => { None };
+    (@permission $operation:ident, $kind:ident) => {
+        Some((Operation::$operation, ResourceKind::$kind))
+    };
+    // Pipelined handlers live in the connection's own boxes; the others are boxed here, so that
+    // the largest of them does not size every request.
+    (@run pipelined $module:ident $input:ident $cx:ident $frame:ident) => {
+        apis!(@handle $module $input $cx $frame)
+    };
+    (@run ordered $module:ident $input:ident $cx:ident $frame:ident) => {
+        Box::pin(async move { apis!(@handle $module $input $cx $frame) }).await
+    };
+    (@handle $module:ident whole $cx:ident $frame:ident) => {
+        $module::handle(&$cx, $frame).await
+    };
+    (@handle $module:ident $request:ident $cx:ident $frame:ident) => {
+        match $frame.decode::<wire::msg::$module::$request<'_>>($cx.version) {
+            Ok(request) => $module::handle(&$cx, request).await,
+            Err(error) => Reply::Close(error.into()),
+        }
+    };
+}
+
+apis! {
+    Produce: produce(whole) pipelined, needs(Write, Topic), budget(4 KiB);
+    Fetch: fetch(whole) pipelined, needs(Read, Topic), budget(4 KiB);
+    ListOffsets: list_offsets(ListOffsetsRequest) ordered, needs(Describe, Topic), budget(4 KiB);
+    Metadata: metadata(MetadataRequest) ordered, needs(Describe, Topic), budget(64 KiB);
+    ApiVersions: api_versions(whole) ordered, budget(8 KiB);
+    CreateTopics: create_topics(CreateTopicsRequest) ordered, needs(Create, Cluster), budget(64 KiB);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order_of_key_and_without_gaps() {
+        assert!(TABLE.is_sorted_by_key(|row| row.key.key()));
+        for row in TABLE {
+            assert!(std::ptr::eq(super::row(row.key).expect("found"), row));
+        }
+    }
+
+    #[test]
+    fn only_produce_and_fetch_are_pipelined() {
+        let pipelined = TABLE.iter().filter(|row| row.order == Order::Pipelined);
+        assert!(
+            pipelined.into_iter().all(|row| matches!(row.key, ApiKey::Produce | ApiKey::Fetch))
+        );
+    }
+}

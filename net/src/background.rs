@@ -1,0 +1,64 @@
+//! What a core does when nobody asks.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::rt::Instant;
+
+use crate::conn::watch::{Patience, Pressure, TICK};
+use crate::core::Core;
+
+/// Judges every connection of the core once a tick, for ever.
+pub(crate) async fn sweep(core: Rc<Core>) {
+    let patience = Patience::new(&core.node.config);
+    loop {
+        core.rt.sleep(TICK).await;
+        let memory = &core.memory;
+        let pressure = Pressure {
+            small: memory.filling.contended() || memory.probing.contended(),
+            large: memory.large.contended(),
+        };
+        gauge(&core);
+        // Killing a connection wakes its task and no more, so the list stands still meanwhile.
+        for (_, watch) in core.conns.borrow().iter() {
+            watch.tick(patience, pressure);
+        }
+    }
+}
+
+fn gauge(core: &Core) {
+    let memory = &core.memory;
+    let budgets = [&memory.filling, &memory.serving, &memory.probing, &memory.large];
+    let level = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+    core.metrics.frame_bytes.set(level(budgets.iter().map(|budget| budget.used()).sum()));
+    core.metrics.pinned_bytes.set(level(core.pinned.used()));
+    core.metrics.calls_waiting.set(level(core.mesh.calls_waiting()));
+}
+
+/// Lets every partition of the core roll, expire and forget what is due, for ever.
+pub(crate) async fn housekeep(core: Rc<Core>) {
+    let mut due: Option<Instant> = None;
+    loop {
+        core.rt.sleep(LOOK).await;
+        for dir in &core.dirs {
+            dir.remove_due().await;
+        }
+        if due.is_some_and(|due| core.rt.now() < due) {
+            continue;
+        }
+        let interval = core.config().log_retention_check_interval_ms;
+        let interval = Duration::from_millis(u64::try_from(interval).unwrap_or(0));
+        due = Some(core.rt.now() + interval);
+        for (_, partition) in core.partitions.all_open() {
+            if let Err(error) = partition.housekeep(core.rt.wall_ms()).await
+                && let Some(unsaid) = core.quiet.storage.pass(core.rt.now())
+            {
+                tracing::error!(partition = &*partition.name(), unsaid, "upkeep failed: {error}");
+            }
+            core.rt.turn().await;
+        }
+    }
+}
+
+/// How late a delayed delete, or a change of the interval, may be noticed.
+const LOOK: Duration = Duration::from_secs(1);

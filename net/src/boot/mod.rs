@@ -1,0 +1,226 @@
+//! From a configuration to a serving node, and back to nothing in good order.
+//!
+//! ```text
+//! core 0   dirs: look, lock, format ─ bind ─ Begin ─▶ all ─ metadata log ─ publish ─ ready ─ accept
+//! others   wait for Begin ─ receive from the mesh ─ open their partitions ─ serve
+//! stop     stop listening ─ drain ─ leave the cluster ─ close partitions, metadata log ─ End ─▶ all
+//! ```
+//!
+//! Everything runs on the runtime seam, so a simulated node starts and stops as a real one does;
+//! only the threads differ ([`crate::serve`]). Whatever stands in the way is found before anything
+//! on disk is changed, and named with its remedy.
+
+mod dirs;
+mod error;
+pub(crate) mod stop;
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::Config;
+use engine::ids::{BrokerId, CoreId};
+use engine::rt::{Inbox, InboxSender, Listener, MeshPort, Rt, inbox, mesh};
+
+pub(crate) use self::dirs::{Dirs, METADATA_TOPIC, random_id};
+pub use self::error::{BootError, ExitCode};
+use crate::core::Core;
+use crate::mesh::Msg;
+use crate::meta::Meta;
+use crate::node::{Listening, Node};
+use crate::{background, listen};
+
+/// What is asked of a running node from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Control {
+    /// Finish what was begun, close everything, end.
+    Stop,
+}
+
+/// A node serves: where, and how long it took to get there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// Listener names with the addresses that they are bound to.
+    pub listeners: Vec<(String, SocketAddr)>,
+    /// Partitions served, and partitions that could not be opened.
+    pub partitions: (usize, usize),
+    /// From the start of core 0 until now.
+    pub took: Duration,
+}
+
+/// One core's place in a node that is about to start. Made before the cores, moved to its own.
+pub struct Place {
+    port: MeshPort<Msg>,
+    role: Role,
+}
+
+enum Role {
+    /// Core 0.
+    First {
+        config: Config,
+        control: Inbox<Control>,
+        ready: Box<dyn FnOnce(Ready) + Send>,
+    },
+    Other,
+}
+
+/// Stops a running node from any thread.
+#[derive(Clone, Debug)]
+pub struct Handle(InboxSender<Control>);
+
+impl Handle {
+    /// Asks the node to stop in order; it does once, however often it is asked.
+    pub fn stop(&self) {
+        // Full means that it was asked before, closed that it has stopped.
+        drop(self.0.try_send(Control::Stop));
+    }
+}
+
+/// The places of a node with `cores` cores. `ready` is called when it serves.
+#[must_use]
+pub fn places(
+    config: Config,
+    cores: usize,
+    ready: impl FnOnce(Ready) + Send + 'static,
+) -> (Vec<Place>, Handle) {
+    let (sender, control) = inbox(CONTROL_CAPACITY);
+    let first = Role::First { config, control, ready: Box::new(ready) };
+    let roles = std::iter::once(first).chain(std::iter::repeat_with(|| Role::Other));
+    let ports = mesh(cores, MESH_CAPACITY);
+    let places = ports.into_iter().zip(roles).map(|(port, role)| Place { port, role }).collect();
+    (places, Handle(sender))
+}
+
+/// The life of one core.
+///
+/// # Errors
+/// On core 0, why the node did not start or did not stop in order. The others end with it.
+pub async fn run(rt: Rt, place: Place) -> Result<(), BootError> {
+    let Place { port, role } = place;
+    match role {
+        Role::Other => follow(rt, port).await,
+        Role::First { config, control, ready } => {
+            let port = Rc::new(port);
+            let others = 1..port.cores();
+            let outcome = lead(rt, &port, config, control, ready).await;
+            for core in others {
+                let core = CoreId(u16::try_from(core).expect("cores are numbered by a u16"));
+                // A core that has ended already needs no telling.
+                let _ = port.send(core, Msg::End).await;
+            }
+            outcome
+        }
+    }
+}
+
+/// The life of a core other than the first.
+async fn follow(rt: Rt, port: MeshPort<Msg>) -> Result<(), BootError> {
+    let Some((_, Msg::Begin(node))) = port.recv().await else { return Ok(()) };
+    let core = Core::new(rt, node, Rc::new(port));
+    start_tasks(&core);
+    crate::mesh::run(core).await;
+    Ok(())
+}
+
+/// The life of core 0.
+async fn lead(
+    rt: Rt,
+    port: &Rc<MeshPort<Msg>>,
+    config: Config,
+    control: Inbox<Control>,
+    ready: Box<dyn FnOnce(Ready) + Send>,
+) -> Result<(), BootError> {
+    let started = rt.now();
+    let dirs = dirs::prepare(&rt, &config).await?;
+    let listeners = bind(&rt, &config).await?;
+    let cores = port.cores();
+    let node = Arc::new(Node {
+        id: BrokerId(config.node_id),
+        cluster_id: dirs.cluster_id.clone(),
+        cores,
+        listeners: listening(&config, &listeners),
+        dirs: dirs.contents.clone(),
+        config,
+    });
+    for core in 1..cores {
+        let core = CoreId(u16::try_from(core).expect("cores are numbered by a u16"));
+        let _ = port.send(core, Msg::Begin(Arc::clone(&node))).await;
+    }
+    let core = Core::new(rt.clone(), node, Rc::clone(port));
+    start_tasks(&core);
+    rt.spawn("mesh", crate::mesh::run(Rc::clone(&core))).detach();
+    let meta = Meta::start(&core, &dirs).await?;
+    drop(core.meta.set(Rc::clone(&meta)));
+    let bound = |(listening, listener): (&Listening, &Listener)| {
+        (listening.name.clone(), listener.local_addr())
+    };
+    ready(Ready {
+        cluster_id: core.node.cluster_id.clone(),
+        listeners: core.node.listeners.iter().zip(&listeners).map(bound).collect(),
+        partitions: meta.partitions(),
+        took: rt.now().since(started),
+    });
+    for (index, listener) in listeners.iter().enumerate() {
+        let accept = listen::accept(Rc::clone(&core), listener.clone(), index);
+        rt.spawn("accept", accept).detach();
+    }
+    // The senders are gone only when the thread that watches for signals is: nothing can ask any
+    // more, so the node goes on.
+    if control.recv().await.is_none() {
+        std::future::pending::<()>().await;
+    }
+    let stopped = stop::in_order(&core, &meta, &listeners).await;
+    // The locks go last.
+    drop(dirs);
+    stopped
+}
+
+fn start_tasks(core: &Rc<Core>) {
+    core.rt.spawn("sweep", background::sweep(Rc::clone(core))).detach();
+    core.rt.spawn("housekeeping", background::housekeep(Rc::clone(core))).detach();
+}
+
+/// Binds every listener, so that a busy port is found before anything is written.
+async fn bind(rt: &Rt, config: &Config) -> Result<Vec<Listener>, BootError> {
+    let mut bound = Vec::new();
+    for listener in config.listeners() {
+        let failed = |reason: String| BootError::Bind { listener: listener.to_string(), reason };
+        let addr = resolve(rt, listener.bind_host(), listener.port).await.map_err(failed)?;
+        let backlog = config.socket_listen_backlog_size;
+        let socket = rt.listen(addr, backlog).await.map_err(|error| failed(error.to_string()))?;
+        bound.push(socket);
+    }
+    Ok(bound)
+}
+
+async fn resolve(rt: &Rt, host: &str, port: u16) -> Result<SocketAddr, String> {
+    if let Ok(ip) = host.parse() {
+        return Ok(SocketAddr::new(ip, port));
+    }
+    let name = (host.to_owned(), port);
+    let resolved = rt.blocking(move || name.to_socket_addrs()).await;
+    let mut addresses = resolved
+        .map_err(|panicked| panicked.to_string())?
+        .map_err(|error| format!("cannot resolve {host}: {error}"))?;
+    addresses.next().ok_or_else(|| format!("{host} has no address"))
+}
+
+fn listening(config: &Config, bound: &[Listener]) -> Vec<Listening> {
+    let all = config.listeners().iter().zip(config.advertised()).zip(bound);
+    all.map(|((listener, advertised), bound)| Listening {
+        name: listener.name.clone(),
+        security: listener.security,
+        advertised_host: advertised.host.clone(),
+        advertised_port: advertised.port_or(bound.local_addr().port()),
+    })
+    .collect()
+}
+
+/// Asked to stop more often than this before it looks: once is enough.
+const CONTROL_CAPACITY: usize = 4;
+/// Messages between two looks of a busy core.
+const MESH_CAPACITY: usize = 1024;

@@ -1,0 +1,307 @@
+//! The life of one connection: receive, start, wait, answer, in one task.
+//!
+//! Three things move independently and are polled together: the receive (which owns the reader
+//! while it waits), the request that has arrived but may not start yet, and the lane. Whatever
+//! happens first decides the next step. A peer that closes its direction still gets its answers.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use engine::ids::CoreId;
+use engine::rt::Stream;
+use smallvec::SmallVec;
+
+use super::lane::Lane;
+use super::read::{ReadEnd, Reader};
+use super::reply::{Reply, Response};
+use super::request::Request;
+use super::watch::{Activity, Watch};
+use super::{CloseReason, Conn, Handover, write};
+use crate::core::Core;
+
+/// How a connection left its task.
+pub(super) enum Ending {
+    /// It is closed.
+    Closed(CloseReason),
+    /// It goes on at another core.
+    Moved(CoreId, Box<Handover>),
+}
+
+/// Serves the connection to its end.
+pub(super) async fn run(
+    core: &Rc<Core>,
+    conn: &Rc<Conn>,
+    stream: Stream,
+    reader: Reader,
+) -> Ending {
+    let mut flow = Flow {
+        core,
+        conn,
+        stream,
+        reader: Some(reader),
+        next: None,
+        lane: Lane::new(IN_FLIGHT_MAX),
+        ended: None,
+        deaf: false,
+        destination: None,
+    };
+    let outcome = flow.run(Request::serve, Reader::fill).await;
+    let Flow { stream, lane, reader, .. } = flow;
+    let reason = match (outcome, reader) {
+        (Ok(to), Some(reader)) => {
+            drop(stream);
+            match hand_over(conn, reader) {
+                Ok(handover) => return Ending::Moved(to, Box::new(handover)),
+                Err(reason) => return Ending::Closed(reason),
+            }
+        }
+        (Ok(_), None) => unreachable!("a connection moves with its reader in hand"),
+        (Err(reason), _) => reason,
+    };
+    if !lane.is_empty() {
+        conn.watch.set_gone();
+        drop(core.rt.spawn("connection-drain", lane.drain()));
+    }
+    stream.shutdown().await;
+    Ending::Closed(reason)
+}
+
+fn hand_over(conn: &Conn, reader: Reader) -> Result<Handover, CloseReason> {
+    let (stream, unread) = reader.into_parts();
+    let stream = stream.into_handoff().map_err(CloseReason::Adoption)?;
+    let mut identity = conn.identity.borrow().clone();
+    identity.moves += 1;
+    Ok(Handover { stream, unread, identity })
+}
+
+struct Flow<'a, F> {
+    core: &'a Rc<Core>,
+    conn: &'a Rc<Conn>,
+    stream: Stream,
+    /// None while a receive has it.
+    reader: Option<Reader>,
+    /// Arrived, but may not start yet.
+    next: Option<Request>,
+    lane: Lane<F>,
+    /// Nothing more will be received, for this reason.
+    ended: Option<CloseReason>,
+    /// What was received beyond the last request makes no sense.
+    deaf: bool,
+    /// The core to move to as soon as nothing is in flight.
+    destination: Option<CoreId>,
+}
+
+/// What the task does next.
+enum Event {
+    /// An answer is ready at the head of the lane.
+    Answer,
+    /// Nothing is left to do.
+    End(CloseReason),
+    /// The connection is better served elsewhere, and nothing is in flight.
+    Move(CoreId),
+}
+
+impl<F: Future<Output = Reply>> Flow<'_, F> {
+    /// Returns the core to move to, or why the connection ends.
+    async fn run<G>(
+        &mut self,
+        start: impl Fn(Request) -> F,
+        fill: impl Fn(Reader, Rc<Watch>) -> G,
+    ) -> Result<CoreId, CloseReason>
+    where
+        G: Future<Output = (Reader, Result<bool, ReadEnd>)>,
+    {
+        let mut filling = pin!(None);
+        loop {
+            let event = poll_fn(|cx| self.poll(cx, filling.as_mut(), &start, &fill)).await;
+            match event {
+                Event::Answer => self.answer().await?,
+                Event::End(reason) => return Err(reason),
+                Event::Move(to) => return Ok(to),
+            }
+            self.core.rt.turn().await;
+        }
+    }
+
+    fn poll<G>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut filling: Pin<&mut Option<G>>,
+        start: &impl Fn(Request) -> F,
+        fill: &impl Fn(Reader, Rc<Watch>) -> G,
+    ) -> Poll<Event>
+    where
+        G: Future<Output = (Reader, Result<bool, ReadEnd>)>,
+    {
+        let watch = &self.conn.watch;
+        watch.attend(cx.waker());
+        if let Some(reason) = watch.killed() {
+            return Poll::Ready(Event::End(reason));
+        }
+        if self.core.is_draining() && self.ended.is_none() {
+            self.ended = Some(CloseReason::Stopping);
+        }
+        loop {
+            self.start(cx, start);
+            let answer = self.lane.poll(cx).is_ready();
+            watch.set_in_flight(self.lane.len());
+            if answer {
+                return Poll::Ready(Event::Answer);
+            }
+            match self.receive(cx, filling.as_mut(), fill) {
+                Poll::Ready(()) => {}
+                Poll::Pending => return self.quiet(),
+            }
+        }
+    }
+
+    /// Starts every request that has arrived, as far as order and memory allow.
+    fn start(&mut self, cx: &mut Context<'_>, start: &impl Fn(Request) -> F) {
+        loop {
+            if self.next.is_none() {
+                self.next = self.arrived();
+            }
+            let Some(next) = &mut self.next else { return };
+            if !self.lane.admits(next.order()) || next.poll_admission(cx).is_pending() {
+                return;
+            }
+            let next = self.next.take().expect("it is there");
+            self.destination = None;
+            self.lane.push(next.order(), start(next));
+        }
+    }
+
+    /// The next request in the reader's hands.
+    fn arrived(&mut self) -> Option<Request> {
+        if self.deaf {
+            return None;
+        }
+        let request = match self.reader.as_mut()?.frame() {
+            Ok(None) => return None,
+            Ok(Some(frame)) => {
+                Request::read(self.core, self.conn, frame).map_err(CloseReason::from)
+            }
+            Err(bad) => Err(CloseReason::BadPrefix(bad)),
+        };
+        request
+            .map_err(|reason| {
+                self.deaf = true;
+                self.ended = Some(reason);
+            })
+            .ok()
+    }
+
+    /// Moves the receive on. Ready when there is something new to look at.
+    fn receive<G>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut filling: Pin<&mut Option<G>>,
+        fill: &impl Fn(Reader, Rc<Watch>) -> G,
+    ) -> Poll<()>
+    where
+        G: Future<Output = (Reader, Result<bool, ReadEnd>)>,
+    {
+        let watch = &self.conn.watch;
+        if let Some(receive) = filling.as_mut().as_pin_mut() {
+            let (mut reader, outcome) = ready!(receive.poll(cx));
+            filling.set(None);
+            match outcome {
+                Ok(true) => {}
+                Ok(false) => reader.rest(),
+                Err(end) => {
+                    watch.set_gone();
+                    self.ended.get_or_insert(match end {
+                        ReadEnd::Closed => CloseReason::Peer,
+                        ReadEnd::Broken(error) => CloseReason::Broken(error),
+                    });
+                }
+            }
+            self.reader = Some(reader);
+            return Poll::Ready(());
+        }
+        if self.ended.is_some() || self.settled_to_move() {
+            return Poll::Pending;
+        }
+        match self.reader.take() {
+            Some(reader) if self.next.is_none() || reader.has_room() => {
+                filling.set(Some(fill(reader, Rc::clone(watch))));
+                Poll::Ready(())
+            }
+            reader => {
+                self.reader = reader;
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Nothing can move now: waits, unless nothing ever will.
+    fn quiet(&mut self) -> Poll<Event> {
+        if !self.lane.is_empty() || self.next.is_some() {
+            return Poll::Pending;
+        }
+        if let Some(reason) = self.ended.take() {
+            return Poll::Ready(Event::End(reason));
+        }
+        match self.destination {
+            Some(to) if self.settled_to_move() => Poll::Ready(Event::Move(to)),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Whether the connection wants to move and has its reader in hand, with little in it.
+    fn settled_to_move(&self) -> bool {
+        self.destination.is_some() && self.reader.as_ref().is_some_and(Reader::is_portable)
+    }
+
+    /// Sends every answer that is ready.
+    async fn answer(&mut self) -> Result<(), CloseReason> {
+        let mut responses = SmallVec::<[Response; 4]>::new();
+        let mut bytes = 0;
+        let mut close = None;
+        while bytes < ANSWER_BYTES && close.is_none() {
+            match self.lane.pop() {
+                None => break,
+                Some(Reply::Silent) => {}
+                Some(Reply::Send(response)) => {
+                    bytes += response.len();
+                    responses.push(response);
+                }
+                Some(Reply::Close(refusal)) => close = Some(CloseReason::Refused(refusal)),
+                Some(Reply::Panicked(message)) => close = Some(CloseReason::Panicked(message)),
+            }
+        }
+        if !responses.is_empty() {
+            write::send(&self.stream, &responses, &self.conn.watch).await?;
+            self.core.metrics.bytes_sent.add(bytes as u64);
+        }
+        responses.into_iter().for_each(|spent| self.core.writers.give_back(spent.into_spent()));
+        if let Some(reason) = close {
+            return Err(reason);
+        }
+        self.rest_or_move();
+        Ok(())
+    }
+
+    /// After an answer: looks whether the connection is idle, and at home.
+    fn rest_or_move(&mut self) {
+        let watch = &self.conn.watch;
+        watch.set_in_flight(self.lane.len());
+        watch.enter(if self.lane.is_empty() { Activity::Idle } else { Activity::Serving });
+        if !self.lane.is_empty() || self.next.is_some() || self.ended.is_some() {
+            return;
+        }
+        let moves = self.conn.identity.borrow().moves;
+        self.destination = self.conn.traffic.better_home(self.core.id(), moves);
+        if self.destination.is_some() {
+            watch.interrupt();
+        }
+    }
+}
+
+/// Requests of one connection that are served at a time. librdkafka pipelines without a limit; five
+/// is what an idempotent producer may.
+const IN_FLIGHT_MAX: usize = 32;
+/// Bytes of answers after which what is ready is sent before more is gathered.
+const ANSWER_BYTES: usize = 1 << 20;

@@ -1,0 +1,142 @@
+//! What a handler leaves behind: an answer, silence, or the end of the connection.
+
+use engine::buf::Slice;
+use wire::writer::{Encoded, Piece};
+
+use crate::conn::budget::Ticket;
+
+/// The outcome of one request, seen from its connection.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A frame to send.
+    Send(Response),
+    /// No answer is expected (Produce with acks=0).
+    Silent,
+    /// The connection is closed after the answers before this one.
+    Close(Refusal),
+    /// The handler panicked with this message; the connection is closed.
+    Panicked(String),
+}
+
+/// Why a request gets no answer but the end of its connection, as Kafka does it.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum Refusal {
+    /// The header or the body is not what its key and version promise.
+    #[error("sent a request that cannot be read: {0}")]
+    Malformed(#[from] wire::error::DecodeError),
+    /// An API that this listener does not serve.
+    #[error("asked for API key {0}, which this listener does not serve")]
+    UnknownApi(i16),
+    /// A version outside the advertised range.
+    #[error("asked for {api} version {version}; served are {min} to {max}")]
+    UnsupportedVersion { api: &'static str, version: i16, min: i16, max: i16 },
+    /// A Produce with acks=0 failed, and closing is the only way to say so.
+    #[error("sent a Produce with acks=0 that failed: {0}")]
+    Unacknowledged(String),
+    /// The answer does not fit its version: a defect of this program.
+    #[error("could not be answered: {0}")]
+    Unanswerable(#[from] wire::error::EncodeError),
+}
+
+/// A response frame: the encoded head, and the slices that belong between its pieces.
+#[derive(Debug, Default)]
+pub(crate) struct Response {
+    encoded: Encoded,
+    records: Records,
+    /// Bytes of cache that the records keep from being reused, charged to the core.
+    _charge: Option<Ticket>,
+}
+
+/// Record bytes of one response. A token of the encoded head names one run of slices.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    slices: Vec<Slice>,
+    /// Where each run ends in `slices`.
+    ends: Vec<usize>,
+}
+
+impl Response {
+    /// The frame in `encoded`, whose splices name runs of `records`.
+    pub(crate) fn new(encoded: Encoded, records: Records) -> Self {
+        Self { encoded, records, _charge: None }
+    }
+
+    /// Charges memory to the response until it is sent.
+    pub(crate) fn charged(mut self, charge: Option<Ticket>) -> Self {
+        self._charge = charge;
+        self
+    }
+
+    /// Bytes on the wire, the length prefix included.
+    pub(crate) fn len(&self) -> usize {
+        self.encoded.len()
+    }
+
+    /// The frame's bytes in order, without copying any.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.encoded.pieces().flat_map(|piece| {
+            let (head, run) = match piece {
+                Piece::Head(bytes) => (Some(bytes), &[][..]),
+                Piece::Splice(splice) => (None, self.records.run(splice.token)),
+            };
+            head.into_iter().chain(run.iter().map(|slice| &**slice))
+        })
+    }
+
+    /// The spent buffers, for the next response.
+    pub(crate) fn into_spent(self) -> Encoded {
+        self.encoded
+    }
+}
+
+impl Records {
+    /// Adds a run of slices and returns its token and length in bytes.
+    pub(crate) fn push(&mut self, run: impl IntoIterator<Item = Slice>) -> (u32, u32) {
+        let start = self.slices.len();
+        self.slices.extend(run);
+        self.ends.push(self.slices.len());
+        let len: usize = self.slices[start..].iter().map(|slice| slice.len()).sum();
+        let token = self.ends.len() - 1;
+        (
+            u32::try_from(token).expect("a response has fewer runs than bytes"),
+            u32::try_from(len).expect("a read is bounded by an i32 of bytes"),
+        )
+    }
+
+    /// Bytes of cache that the slices keep in memory.
+    pub(crate) fn pinned_bytes(&self) -> usize {
+        self.slices.iter().map(Slice::region_bytes).sum()
+    }
+
+    fn run(&self, token: u32) -> &[Slice] {
+        let token = token as usize;
+        let start = token.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.slices[start..self.ends[token]]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::writer::Writer;
+
+    use super::*;
+
+    #[test]
+    fn pieces_interleave_head_and_records() {
+        let mut records = Records::default();
+        let (first, len) =
+            records.push([Slice::from_vec(b"ab".to_vec()), Slice::from_vec(b"c".to_vec())]);
+        assert_eq!(len, 3);
+        let (second, _) = records.push([Slice::from_vec(b"xyz".to_vec())]);
+        let mut writer = Writer::new();
+        writer.bytes(b"<");
+        writer.splice(first, 3);
+        writer.bytes(b"|");
+        writer.splice(second, 3);
+        writer.bytes(b">");
+        let response = Response::new(writer.finish(), records);
+        assert_eq!(response.pieces().collect::<Vec<_>>().concat(), b"<abc|xyz>");
+        assert_eq!(response.len(), 9);
+    }
+}

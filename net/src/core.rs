@@ -1,0 +1,175 @@
+//! One core of the node: everything its tasks share, passed to them explicitly.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use config::Config;
+use engine::buf::FramePool;
+use engine::cx::{EngineCx, EngineLimits};
+use engine::ids::CoreId;
+use engine::log::dir::LogDir;
+use engine::rt::{MeshPort, Rt};
+use replication::image::Image;
+use slab::Slab;
+use wire::writer::{Encoded, Writer};
+
+use crate::api::authz::Authorizer;
+use crate::conn::budget::Budget;
+use crate::conn::read::Memory;
+use crate::conn::watch::Watch;
+use crate::listen::Seats;
+use crate::mesh::{Mesh, Msg};
+use crate::meta::Meta;
+use crate::metrics::NetMetrics;
+use crate::node::{Node, Published};
+use crate::partitions::Partitions;
+use crate::quiet::QuietLines;
+
+/// One core.
+pub(crate) struct Core {
+    pub(crate) rt: Rt,
+    pub(crate) node: Arc<Node>,
+    pub(crate) mesh: Mesh,
+    /// Memory for what sockets receive.
+    pub(crate) memory: Rc<Memory>,
+    /// Memory of caches that answers keep until they are sent.
+    pub(crate) pinned: Rc<Budget>,
+    /// What one connection may have of it.
+    pub(crate) pinned_by_connection: usize,
+    /// Buffers for answers.
+    pub(crate) writers: Writers,
+    /// The connections of this core, for its sweep.
+    pub(crate) conns: RefCell<Slab<Rc<Watch>>>,
+    /// Core 0's count of all connections.
+    pub(crate) seats: Seats,
+    pub(crate) metrics: NetMetrics,
+    pub(crate) quiet: QuietLines,
+    pub(crate) authorizer: Authorizer,
+    /// The storage side of this core.
+    pub(crate) engine: Rc<EngineCx>,
+    /// This core's hold on each of `log.dirs`, in their order.
+    pub(crate) dirs: Vec<Rc<LogDir>>,
+    pub(crate) partitions: Partitions,
+    /// Core 0's metadata role, once it has begun.
+    pub(crate) meta: OnceCell<Rc<Meta>>,
+    published: RefCell<Published>,
+    draining: Cell<bool>,
+}
+
+impl Core {
+    /// A core that serves nothing yet.
+    pub(crate) fn new(rt: Rt, node: Arc<Node>, port: Rc<MeshPort<Msg>>) -> Rc<Self> {
+        let share = node.config.core_memory(node.cores);
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let frame_bytes_max = size(node.config.socket_request_max_bytes);
+        let memory = Memory {
+            pool: FramePool::new(FRAMES_KEPT),
+            filling: Budget::new(FILLING_BYTES),
+            serving: Budget::new(SERVING_BYTES),
+            probing: Budget::new(PROBING_BYTES),
+            large: Budget::new(size(share.requests)),
+            frame_bytes_max,
+        };
+        let published = Published { image: Arc::default(), config: node.config.clone() };
+        let limits = EngineLimits {
+            tail_bytes: size(share.cache / 4 * 3),
+            cold_bytes: size(share.cache / 4),
+            ..EngineLimits::default()
+        };
+        Rc::new(Self {
+            engine: EngineCx::new(rt.clone(), limits),
+            dirs: node.dirs.iter().map(|dir| LogDir::attach(&rt, dir)).collect(),
+            partitions: Partitions::new(&rt),
+            meta: OnceCell::new(),
+            mesh: Mesh::new(&rt, port),
+            memory: Rc::new(memory),
+            pinned: Budget::new(size(share.pinned)),
+            pinned_by_connection: size(share.pinned_by_connection),
+            writers: Writers::default(),
+            conns: RefCell::default(),
+            seats: Seats::new(node.cores),
+            metrics: NetMetrics::default(),
+            quiet: QuietLines::default(),
+            authorizer: Authorizer,
+            published: RefCell::new(published),
+            draining: Cell::new(false),
+            node,
+            rt,
+        })
+    }
+
+    /// This core.
+    pub(crate) fn id(&self) -> CoreId {
+        self.rt.core()
+    }
+
+    /// Cores of the node.
+    pub(crate) fn cores(&self) -> usize {
+        self.node.cores
+    }
+
+    /// The metadata as published last.
+    pub(crate) fn image(&self) -> Arc<Image> {
+        Arc::clone(&self.published.borrow().image)
+    }
+
+    /// Image and configuration as published last.
+    pub(crate) fn published(&self) -> Published {
+        self.published.borrow().clone()
+    }
+
+    /// The node's configuration now, dynamic keys included.
+    pub(crate) fn config(&self) -> Config {
+        self.published.borrow().config.clone()
+    }
+
+    /// Swaps the metadata.
+    pub(crate) fn set_published(&self, published: Published) {
+        drop(self.published.replace(published));
+    }
+
+    /// Whether the core finishes what it has and takes nothing new.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Starts to drain: every connection ends once it has answered what it has received.
+    pub(crate) fn start_draining(&self) {
+        self.draining.set(true);
+        let conns: Vec<_> = self.conns.borrow().iter().map(|(_, watch)| Rc::clone(watch)).collect();
+        conns.iter().for_each(|watch| watch.wake());
+    }
+}
+
+/// Buffers that answers were encoded into, for the next ones.
+#[derive(Debug, Default)]
+pub(crate) struct Writers {
+    spent: RefCell<Vec<Encoded>>,
+}
+
+impl Writers {
+    /// An empty writer, with the memory of an earlier one if there is any.
+    pub(crate) fn take(&self) -> Writer {
+        self.spent.borrow_mut().pop().map_or_else(Writer::new, Writer::recycle)
+    }
+
+    /// Takes a sent answer's memory back.
+    pub(crate) fn give_back(&self, encoded: Encoded) {
+        let mut spent = self.spent.borrow_mut();
+        if spent.len() < WRITERS_KEPT && encoded.head.capacity() <= WRITER_BYTES_KEPT {
+            spent.push(encoded);
+        }
+    }
+}
+
+/// Frame buffers kept for reuse: enough for a few producers' pipelines of 1 MiB.
+const FRAMES_KEPT: usize = 8 << 20;
+/// Buffers of small frames being received: 4096 half-sent requests of a page each.
+const FILLING_BYTES: usize = 16 << 20;
+/// Small requests in service.
+const SERVING_BYTES: usize = 32 << 20;
+/// First 64 KiB of large frames: 64 of them prove themselves at a time.
+const PROBING_BYTES: usize = 4 << 20;
+const WRITERS_KEPT: usize = 64;
+const WRITER_BYTES_KEPT: usize = 64 << 10;

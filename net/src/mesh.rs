@@ -1,0 +1,425 @@
+//! What the cores of a node say to each other, and who waits for which answer.
+//!
+//! ```text
+//! caller core                                       serving core
+//!   core.call(to, work)  ── Call { ticket, call } ─▶  serve(work): polled once at once,
+//!   Answer (a future)    ◀─ Reply { ticket, reply } ─  the rest spawned if it must wait
+//! ```
+//!
+//! The lane between two cores is first in, first out, and a call is polled when it leaves the lane:
+//! this is what fixes the order of one partition's appends. A call to the own core is served
+//! without the mesh. One request sends one call per core it involves, never one per partition.
+//!
+//! A full lane never blocks the receiving loop, or two cores could wait for each other: what does
+//! not fit is kept in arrival order and sent by a task of its own. It is bounded by the requests in
+//! flight, which connections bound.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use engine::ids::CoreId;
+use engine::rt::{Map, MeshPort, Rt, TrySendError};
+use futures_util::FutureExt;
+use futures_util::future::{AbortHandle, Either, abortable};
+use slab::Slab;
+
+use crate::api;
+use crate::boot::stop;
+use crate::conn::Handover;
+use crate::core::Core;
+use crate::listen::Seat;
+use crate::node::Node;
+use crate::publish;
+
+/// One message between two cores.
+pub(crate) enum Msg {
+    /// Work for the receiving core; answered with the same ticket.
+    Call { ticket: Ticket, call: Call },
+    /// The answer to a call of the receiving core.
+    Reply { ticket: Ticket, reply: Reply },
+    /// The caller is gone: a call that only waits may stop.
+    Cancel { ticket: Ticket },
+    /// A connection that the receiving core shall serve from here on.
+    Adopt(Box<Handover>),
+    /// To core 0: a connection of the sender ended, its place in the limits is free.
+    Closed(Seat),
+    /// To core 0: a connection of the sender goes on at this core.
+    Moved(CoreId),
+    /// From core 0, first of all: the node's facts.
+    Begin(Arc<Node>),
+    /// From core 0, last of all: the core ends.
+    End,
+}
+
+/// Names one waiting call of the core that sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ticket {
+    slot: u32,
+    /// Slots are reused; a late reply must not reach the slot's next call.
+    generation: u32,
+}
+
+/// Why a call has no outcome. Both mean that part of this node is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CallError {
+    /// The serving side panicked; the panic is in its log.
+    #[error("the serving core failed at this request")]
+    Panicked,
+    /// The serving core has stopped.
+    #[error("the serving core has stopped")]
+    Stopped,
+}
+
+/// A kind of work that one core asks of another; `calls!` implements it.
+pub(crate) trait Work: Sized + 'static {
+    /// What comes back.
+    type Outcome: 'static;
+    /// Whether the work is dropped when its caller is gone. Only for work that does nothing but wait.
+    const CANCELLABLE: bool;
+
+    fn into_call(self) -> Call;
+    /// None where the serving side could not answer.
+    fn outcome(reply: Reply) -> Option<Self::Outcome>;
+    fn serve(core: Rc<Core>, work: Self) -> impl Future<Output = Self::Outcome> + 'static;
+}
+
+/// One core's end of the mesh.
+pub(crate) struct Mesh {
+    port: Rc<MeshPort<Msg>>,
+    lanes: RefCell<Vec<Lane>>,
+    waiting: RefCell<Slab<Waiting>>,
+    generation: Cell<u32>,
+    /// Calls being served here that may be cancelled.
+    abortable: RefCell<Map<(CoreId, Ticket), AbortHandle>>,
+}
+
+/// What did not fit into the lane to one core.
+#[derive(Default)]
+struct Lane {
+    late: VecDeque<Msg>,
+    /// A task is moving `late` into the lane; nothing may overtake it.
+    flushing: bool,
+}
+
+struct Waiting {
+    generation: u32,
+    state: State,
+}
+
+enum State {
+    Waiting(Option<Waker>),
+    Done(Result<Reply, CallError>),
+}
+
+impl Mesh {
+    /// The end of the mesh that belongs to the core of `rt`.
+    pub(crate) fn new(rt: &Rt, port: Rc<MeshPort<Msg>>) -> Self {
+        let lanes = (0..port.cores()).map(|_| Lane::default()).collect();
+        Self {
+            port,
+            lanes: RefCell::new(lanes),
+            waiting: RefCell::default(),
+            generation: Cell::new(0),
+            abortable: RefCell::new(Map::with_hasher(rt.hash_state())),
+        }
+    }
+
+    /// Cores of this node.
+    pub(crate) fn cores(&self) -> impl Iterator<Item = CoreId> + use<> {
+        let cores = u16::try_from(self.port.cores()).expect("cores are numbered by a u16");
+        (0..cores).map(CoreId)
+    }
+
+    /// Calls that wait for an answer from another core.
+    pub(crate) fn calls_waiting(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
+    fn open_ticket(&self) -> Ticket {
+        let generation = self.generation.get();
+        self.generation.set(generation.wrapping_add(1));
+        let slot =
+            self.waiting.borrow_mut().insert(Waiting { generation, state: State::Waiting(None) });
+        let slot = u32::try_from(slot).expect("requests in flight are bounded far below 2^32");
+        Ticket { slot, generation }
+    }
+
+    /// The answer of a ticket, or the waker that fetches it later.
+    fn poll_ticket(&self, ticket: Ticket, cx: &Context<'_>) -> Poll<Result<Reply, CallError>> {
+        let mut waiting = self.waiting.borrow_mut();
+        let entry = waiting.get_mut(ticket.slot as usize).expect("an answer owns its ticket");
+        match &mut entry.state {
+            State::Waiting(waker) => {
+                *waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            State::Done(_) => match waiting.remove(ticket.slot as usize).state {
+                State::Done(outcome) => Poll::Ready(outcome),
+                State::Waiting(_) => unreachable!("it was done just now"),
+            },
+        }
+    }
+
+    /// A reply has come. One whose caller is gone is dropped.
+    fn settle(&self, ticket: Ticket, outcome: Result<Reply, CallError>) {
+        let waker = {
+            let mut waiting = self.waiting.borrow_mut();
+            let Some(entry) = waiting.get_mut(ticket.slot as usize) else { return };
+            if entry.generation != ticket.generation {
+                return;
+            }
+            match std::mem::replace(&mut entry.state, State::Done(outcome)) {
+                State::Waiting(waker) => waker,
+                State::Done(_) => unreachable!("a call is answered once"),
+            }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Sends in order and without waiting; what the lane can't take yet follows by itself.
+    fn send(core: &Rc<Core>, to: CoreId, msg: Msg) {
+        let mesh = &core.mesh;
+        let unsent = {
+            let mut lanes = mesh.lanes.borrow_mut();
+            let lane = &mut lanes[to.index()];
+            if lane.flushing {
+                lane.late.push_back(msg);
+                return;
+            }
+            match mesh.port.try_send(to, msg) {
+                Ok(()) => return,
+                Err(TrySendError::Full(msg)) => {
+                    lane.flushing = true;
+                    lane.late.push_back(msg);
+                    None
+                }
+                Err(TrySendError::Closed(msg)) => Some(msg),
+            }
+        };
+        match unsent {
+            Some(msg) => mesh.bounce(msg),
+            None => drop(core.rt.spawn("mesh-lane", flush(Rc::clone(core), to))),
+        }
+    }
+
+    /// What becomes of a message to a core that has stopped.
+    fn bounce(&self, msg: Msg) {
+        if let Msg::Call { ticket, .. } = msg {
+            self.settle(ticket, Err(CallError::Stopped));
+        }
+    }
+}
+
+/// Moves what came late into the lane, in order, until nothing is left.
+async fn flush(core: Rc<Core>, to: CoreId) {
+    loop {
+        let msg = {
+            let mut lanes = core.mesh.lanes.borrow_mut();
+            let lane = &mut lanes[to.index()];
+            match lane.late.pop_front() {
+                Some(msg) => msg,
+                None => {
+                    lane.flushing = false;
+                    return;
+                }
+            }
+        };
+        if core.mesh.port.send(to, msg).await.is_err() {
+            let late = std::mem::take(&mut core.mesh.lanes.borrow_mut()[to.index()]).late;
+            late.into_iter().for_each(|msg| core.mesh.bounce(msg));
+            return;
+        }
+    }
+}
+
+/// Asks core `to` for `work`; on the own core it is served in place. The message leaves at once,
+/// before the first poll, so calls are served in the order in which they are made.
+pub(crate) fn call<W: Work>(
+    core: &Rc<Core>,
+    to: CoreId,
+    work: W,
+) -> impl Future<Output = Result<W::Outcome, CallError>> + 'static + use<W> {
+    if to == core.id() {
+        return Either::Left(W::serve(Rc::clone(core), work).map(Ok));
+    }
+    let ticket = core.mesh.open_ticket();
+    Mesh::send(core, to, Msg::Call { ticket, call: work.into_call() });
+    Either::Right(Answer {
+        core: Rc::clone(core),
+        to,
+        ticket: Some(ticket),
+        work: PhantomData::<W>,
+    })
+}
+
+/// Sends a message that has no answer.
+pub(crate) fn tell(core: &Rc<Core>, to: CoreId, msg: Msg) {
+    Mesh::send(core, to, msg);
+}
+
+/// The receiving side of a core: runs until the node's mesh is taken down.
+pub(crate) async fn run(core: Rc<Core>) {
+    while let Some((from, msg)) = core.mesh.port.recv().await {
+        match msg {
+            Msg::Call { ticket, call } => serve(&core, from, ticket, call),
+            Msg::Reply { ticket, reply } => {
+                let outcome = match reply {
+                    Reply::Panicked => Err(CallError::Panicked),
+                    reply => Ok(reply),
+                };
+                core.mesh.settle(ticket, outcome);
+            }
+            Msg::Cancel { ticket } => {
+                if let Some(handle) = core.mesh.abortable.borrow_mut().remove(&(from, ticket)) {
+                    handle.abort();
+                }
+            }
+            Msg::Adopt(handover) => crate::conn::adopt(&core, *handover),
+            Msg::Closed(seat) => core.seats.free(from, &seat),
+            Msg::Moved(to) => core.seats.moved(from, to),
+            Msg::Begin(_) => unreachable!("a core begins once"),
+            Msg::End => return,
+        }
+        core.rt.turn().await;
+    }
+}
+
+/// Starts one call: the first poll happens here, in the order of the lane; only what must wait
+/// becomes a task.
+fn begin<F>(core: &Rc<Core>, from: CoreId, ticket: Ticket, cancellable: bool, serving: F)
+where
+    F: Future<Output = Reply> + 'static,
+{
+    let mut serving = Box::pin(AssertUnwindSafe(serving).catch_unwind());
+    if let Some(reply) = (&mut serving).now_or_never() {
+        let reply = reply.unwrap_or(Reply::Panicked);
+        return Mesh::send(core, from, Msg::Reply { ticket, reply });
+    }
+    let (serving, handle) = abortable(serving);
+    if cancellable {
+        core.mesh.abortable.borrow_mut().insert((from, ticket), handle);
+    }
+    let core_too = Rc::clone(core);
+    let rest = async move {
+        let core = core_too;
+        let outcome = serving.await;
+        if cancellable {
+            core.mesh.abortable.borrow_mut().remove(&(from, ticket));
+        }
+        if let Ok(reply) = outcome {
+            let reply = reply.unwrap_or(Reply::Panicked);
+            Mesh::send(&core, from, Msg::Reply { ticket, reply });
+        }
+    };
+    drop(core.rt.spawn("call", rest));
+}
+
+/// The caller's side of a call to another core.
+struct Answer<W: Work> {
+    core: Rc<Core>,
+    to: CoreId,
+    /// None once answered.
+    ticket: Option<Ticket>,
+    work: PhantomData<W>,
+}
+
+impl<W: Work> Unpin for Answer<W> {}
+
+impl<W: Work> Future for Answer<W> {
+    type Output = Result<W::Outcome, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ticket = self.ticket.expect("an answer is not polled after it came");
+        let outcome = ready!(self.core.mesh.poll_ticket(ticket, cx));
+        self.ticket = None;
+        Poll::Ready(outcome.map(|reply| W::outcome(reply).expect("a call is answered in kind")))
+    }
+}
+
+impl<W: Work> Drop for Answer<W> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket else { return };
+        let abandoned = self.core.mesh.waiting.borrow_mut().try_remove(ticket.slot as usize);
+        let waits = abandoned.is_some_and(|entry| matches!(entry.state, State::Waiting(_)));
+        if W::CANCELLABLE && waits {
+            Mesh::send(&self.core, self.to, Msg::Cancel { ticket });
+        }
+    }
+}
+
+/// Declares every kind of call between cores: `Name(Work) -> Outcome by function;`, followed by
+/// `cancellable` where the work only waits. `function` is `async fn(Rc<Core>, Work) -> Outcome`.
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident($work:ty) -> $outcome:ty, by $serve:path $(, $cancellable:ident)?;)*) => {
+        /// Work asked of another core.
+        pub(crate) enum Call {
+            $($(#[$doc])* $name($work),)*
+        }
+
+        /// What came of a call.
+        pub(crate) enum Reply {
+            $($name($outcome),)*
+            /// The serving future panicked.
+            Panicked,
+        }
+
+        $(impl Work for $work {
+            type Outcome = $outcome;
+            const CANCELLABLE: bool = calls!(@flag $($cancellable)?);
+
+            fn into_call(self) -> Call {
+                Call::$name(self)
+            }
+
+            fn outcome(reply: Reply) -> Option<$outcome> {
+                match reply {
+                    Reply::$name(outcome) => Some(outcome),
+                    _ => None,
+                }
+            }
+
+            fn serve(core: Rc<Core>, work: Self) -> impl Future<Output = $outcome> + 'static {
+                $serve(core, work)
+            }
+        })*
+
+        fn serve(core: &Rc<Core>, from: CoreId, ticket: Ticket, call: Call) {
+            match call {
+                $(Call::$name(work) => {
+                    let serving = <$work>::serve(Rc::clone(core), work).map(Reply::$name);
+                    begin(core, from, ticket, <$work>::CANCELLABLE, serving);
+                })*
+            }
+        }
+    };
+    (@flag) => { false };
+    (@flag cancellable) => { true };
+}
+
+calls! {
+    /// Puts a new state of the metadata into effect.
+    Publish(publish::Work) -> publish::Outcome, by publish::serve;
+    /// Finishes what the core's connections have begun.
+    Drain(stop::Drain) -> usize, by stop::drain;
+    /// Closes the core's partitions.
+    Close(stop::Close) -> Vec<String>, by stop::close;
+    /// Appends of one Produce request.
+    Produce(api::produce::Work) -> api::produce::Outcome, by api::produce::serve;
+    /// Reads of one Fetch request.
+    Fetch(api::fetch::Work) -> api::fetch::Outcome, by api::fetch::serve;
+    /// Waits until one of a Fetch request's partitions has something new.
+    FetchWait(api::fetch::Wait) -> (), by api::fetch::wait, cancellable;
+    /// Places in the logs of one ListOffsets request.
+    ListOffsets(api::list_offsets::Work) -> api::list_offsets::Outcome, by api::list_offsets::serve;
+    /// Changes of the metadata; for core 0.
+    CreateTopics(api::create_topics::Work) -> api::create_topics::Outcome, by api::create_topics::serve;
+}

@@ -1,0 +1,130 @@
+//! Where partitions go on this node: which core owns them, and which log directory holds them.
+//!
+//! Cores come from [`CoreMap`], kept in a file of ours in the metadata directory and stable over
+//! restarts. A damaged or newer file costs nothing but the old places: it is said, and a new map is
+//! made. Directories come from what is on disk already, then from the controller's assignment, then
+//! the one with the fewest partitions.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use engine::ids::{BrokerId, PartitionId};
+use engine::rt::Rt;
+use replication::cores::{CoreMap, PartitionKey};
+use replication::image::{Delta, Topic};
+use wire::primitives::Uuid;
+
+use crate::boot::{Dirs, METADATA_TOPIC};
+use crate::partitions::Home;
+
+/// Decides homes, on core 0.
+pub(super) struct Homes {
+    broker: BrokerId,
+    map: CoreMap,
+    file: PathBuf,
+    /// Directory id and number of partitions, by index.
+    dirs: Vec<(Uuid, usize)>,
+    /// Partitions found on disk at start and not claimed yet, by name.
+    found: BTreeMap<(String, i32), usize>,
+    /// Directory of every partition that has a home.
+    settled: BTreeMap<PartitionKey, usize>,
+}
+
+impl Homes {
+    /// Reads the map, and what the directories hold.
+    pub(super) async fn load(rt: &Rt, broker: BrokerId, cores: usize, dirs: &Dirs) -> Self {
+        let cores = u16::try_from(cores).expect("cores are numbered by a u16");
+        let file = dirs.metadata_dir().path.join(FILE);
+        let mut map = match rt.read_file(&file, FILE_MAX).await {
+            Ok(bytes) => CoreMap::decode(&bytes).unwrap_or_else(|error| {
+                let file = file.display();
+                tracing::warn!(%file, "partitions are spread over the cores anew: {error}");
+                CoreMap::new(cores)
+            }),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    let file = file.display();
+                    tracing::warn!(%file, "partitions are spread over the cores anew: {error}");
+                }
+                CoreMap::new(cores)
+            }
+        };
+        let moved = map.resize(cores).len();
+        if moved > 0 {
+            tracing::info!(partitions = moved, cores, "moved to other cores: their number changed");
+        }
+        let mut found = BTreeMap::new();
+        for (index, dir) in dirs.contents.iter().enumerate() {
+            found.extend(dir.partitions.iter().map(|place| (place.clone(), index)));
+        }
+        let ids = dirs.contents.iter().map(|dir| dir.meta.directory_id.unwrap_or(Uuid::ZERO));
+        let dirs = ids.map(|id| (id, 0)).collect();
+        let settled = BTreeMap::new();
+        Self { broker, map, file, dirs, found, settled }
+    }
+
+    /// Homes for every partition of this node that `delta` brings; frees those it takes away.
+    pub(super) fn settle(&mut self, delta: &Delta) -> Vec<(PartitionKey, Home)> {
+        for topic in &delta.topics_deleted {
+            for (partition, _) in topic.partitions() {
+                let key = PartitionKey { topic: topic.id, partition };
+                self.map.remove(key);
+                if let Some(dir) = self.settled.remove(&key) {
+                    self.dirs[dir].1 -= 1;
+                }
+            }
+        }
+        let mut fresh = Vec::new();
+        for topic in &delta.topics_created {
+            fresh.extend(topic.partitions().map(|(partition, _)| (topic, partition)));
+        }
+        let grown = delta.partitions_changed.iter().filter(|change| change.old.is_none());
+        fresh.extend(grown.map(|change| (&change.topic, change.partition)));
+        fresh.retain(|(topic, partition)| {
+            topic.partition(*partition).is_some_and(|p| p.replicas.contains(&self.broker))
+        });
+        let key = |topic: &Topic, partition| PartitionKey { topic: topic.id, partition };
+        let keys: Vec<_> = fresh.iter().map(|(topic, partition)| key(topic, *partition)).collect();
+        let cores = self.map.place(keys.iter().copied());
+        let homes = fresh.iter().zip(keys).zip(cores).map(|((place, key), core)| {
+            let dir = self.dir(place.0, place.1);
+            self.settled.insert(key, dir);
+            self.dirs[dir].1 += 1;
+            (key, Home { core, dir })
+        });
+        homes.collect()
+    }
+
+    /// Forgets what was deleted while this node was down, and returns the directories that
+    /// nothing has claimed: `(index in log.dirs, topic, partition)`.
+    pub(super) fn forget(&mut self) -> Vec<(usize, String, i32)> {
+        let settled = &self.settled;
+        self.map.retain(|key| settled.contains_key(&key));
+        let found = std::mem::take(&mut self.found);
+        let unclaimed = found.into_iter().filter(|((topic, _), _)| topic != METADATA_TOPIC);
+        unclaimed.map(|((topic, partition), dir)| (dir, topic, partition)).collect()
+    }
+
+    /// The map as a file, and where it goes.
+    pub(super) fn file(&self) -> (PathBuf, Vec<u8>) {
+        (self.file.clone(), self.map.encode())
+    }
+
+    fn dir(&mut self, topic: &Topic, partition: PartitionId) -> usize {
+        if let Some(dir) = self.found.remove(&(topic.name.to_string(), partition.0)) {
+            return dir;
+        }
+        let assigned = topic.partition(partition).and_then(|p| p.directory_of(self.broker));
+        let assigned = assigned.and_then(|id| self.dirs.iter().position(|(known, _)| *known == id));
+        assigned.unwrap_or_else(|| {
+            let emptiest = self.dirs.iter().enumerate().min_by_key(|(_, (_, count))| *count);
+            emptiest.map(|(index, _)| index).expect("a node has at least one log directory")
+        })
+    }
+}
+
+/// A plain file of ours: Kafka passes over it.
+const FILE: &str = "odradek-cores";
+/// A map of two million partitions.
+const FILE_MAX: usize = 64 << 20;

@@ -1,0 +1,95 @@
+//! A node on real threads: the only difference from a simulated one.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use config::Config;
+use engine::rt::real::{self, CoreSpec, StartError};
+
+use crate::boot::{self, BootError, ExitCode, Ready};
+use crate::{report, side};
+
+/// Why a node did not serve, or did not end well.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The machine.
+    #[error(transparent)]
+    Machine(#[from] StartError),
+    /// The data, the addresses, the cluster.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// The thread for signals could not be started.
+    #[error("cannot watch for signals: {0}")]
+    Side(std::io::Error),
+    /// A core ended that should not have.
+    #[error("core {core} failed: {message}")]
+    Core {
+        /// Which.
+        core: u16,
+        /// The panic's message.
+        message: String,
+    },
+}
+
+impl ServeError {
+    /// The code for the process to end with.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Machine(_) => ExitCode::Machine,
+            Self::Boot(error) => error.exit_code(),
+            Self::Side(_) | Self::Core { .. } => ExitCode::Failed,
+        }
+    }
+}
+
+/// Runs a node until a signal stops it. `ready` is called once, from core 0, when it serves.
+///
+/// # Errors
+/// What stood in the way, with the remedy.
+pub fn serve(
+    config: &Config,
+    ready: impl FnOnce(Ready) + Send + 'static,
+) -> Result<(), ServeError> {
+    let available = thread::available_parallelism().map_or(1, usize::from);
+    let cores = config.core_count(available);
+    report::starting(config, cores, available);
+    let (places, handle) = boot::places(config.clone(), cores, ready);
+    side::start(handle).map_err(ServeError::Side)?;
+    let (outcome, outcomes) = mpsc::channel();
+    let mains = places.into_iter().enumerate().map(|(index, place)| {
+        let outcome = outcome.clone();
+        let main = move |rt| async move {
+            // The receiver lives until every core has ended.
+            drop(outcome.send(boot::run(rt, place).await));
+        };
+        (spec(config, cores, index), main)
+    });
+    let running = real::start(mains.collect())?;
+    drop(outcome);
+    while let Some(exit) = running.next_exit() {
+        if let Err(message) = exit.result {
+            // The others wait for this core for ever: what they have acknowledged is on disk.
+            return Err(ServeError::Core { core: exit.core.0, message });
+        }
+    }
+    if let Err(exits) = running.join()
+        && let Some((core, message)) =
+            exits.into_iter().find_map(|exit| Some((exit.core.0, exit.result.err()?)))
+    {
+        return Err(ServeError::Core { core, message });
+    }
+    outcomes.into_iter().collect::<Result<(), _>>().map_err(ServeError::from)
+}
+
+fn spec(config: &Config, cores: usize, index: usize) -> CoreSpec {
+    let cpu = config.cpus().get(index).copied();
+    let spin = config.cores_spin_us;
+    CoreSpec {
+        cpu,
+        dma_idle_bytes_max: usize::try_from(config.core_memory(cores).io).unwrap_or(usize::MAX),
+        spin: (spin > 0 && cpu.is_some()).then(|| Duration::from_micros(u64::from(spin))),
+    }
+}

@@ -1,0 +1,256 @@
+//! A shell on simulated cores, without a log or metadata, and a client that speaks bytes.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use config::Config;
+use config::listener::ListenerSecurity;
+use engine::ids::{BrokerId, CoreId};
+use engine::rt::sim::{NodeId, SimOptions, World};
+use engine::rt::{Rt, Stream, mesh};
+use wire::api_key::ApiKey;
+use wire::cursor::Cursor;
+use wire::header::{RequestHeader, ResponseHeader};
+use wire::schema::{self, Message};
+use wire::writer::Writer;
+
+use crate::boot::{self, BootError, Handle};
+use crate::core::Core;
+use crate::node::{Listening, Node};
+use crate::{background, listen};
+
+/// A node that answers ApiVersions and whatever else needs no metadata.
+pub(crate) struct Shell {
+    pub(crate) world: World,
+    pub(crate) cores: Vec<Rc<Core>>,
+    pub(crate) addr: SocketAddr,
+}
+
+impl Shell {
+    /// Starts a node with the settings given as `KEY=VALUE`.
+    pub(crate) fn start(seed: u64, cores: usize, settings: &[&str]) -> Self {
+        let world = World::new(seed, SimOptions::default());
+        let sim_node = world.add_node(cores);
+        let builder = settings.iter().fold(Config::builder(), |builder, set| builder.set(set));
+        let node = Arc::new(Node {
+            id: BrokerId(1),
+            cluster_id: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+            config: builder.build().expect("a test sets what is valid"),
+            cores,
+            listeners: vec![Listening {
+                name: "PLAINTEXT".to_owned(),
+                security: ListenerSecurity::Plaintext,
+                advertised_host: "localhost".to_owned(),
+                advertised_port: 9092,
+            }],
+            dirs: Vec::new(),
+        });
+        let cores: Vec<_> = mesh(cores, 64)
+            .into_iter()
+            .map(|port| {
+                Core::new(world.rt(sim_node, port.core()), Arc::clone(&node), Rc::new(port))
+            })
+            .collect();
+        for core in &cores {
+            core.rt.spawn("mesh", crate::mesh::run(Rc::clone(core))).detach();
+            core.rt.spawn("sweep", background::sweep(Rc::clone(core))).detach();
+        }
+        let addr = SocketAddr::new(world.ip(sim_node), 9092);
+        let shell = Self { world, cores, addr };
+        let core = Rc::clone(&shell.cores[0]);
+        let up = Rc::new(Cell::new(false));
+        let is_up = Rc::clone(&up);
+        shell.world.start_core(sim_node, CoreId(0), move |rt| async move {
+            let listener = rt.listen(addr, 16_384).await.expect("the port is free");
+            is_up.set(true);
+            listen::accept(core, listener, 0).await;
+        });
+        assert!(shell.world.run_until(Duration::from_secs(1), || up.get()), "it listens");
+        shell
+    }
+
+    /// Runs a client against it, for at most `limit` of virtual time.
+    pub(crate) fn run<T: 'static, F: Future<Output = T> + 'static>(
+        &self,
+        limit: Duration,
+        client: impl FnOnce(Rt, SocketAddr) -> F,
+    ) -> T {
+        let rt = self.world.client_rt();
+        let task = client(rt, self.addr);
+        self.world.block_on(limit, task).expect("the client ends in time")
+    }
+
+    /// Connections over all cores.
+    pub(crate) fn connections(&self) -> usize {
+        self.cores.iter().map(|core| core.conns.borrow().len()).sum()
+    }
+
+    /// Bytes that frames take over all cores.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        let of = |core: &Rc<Core>| {
+            let memory = &core.memory;
+            let budgets = [&memory.filling, &memory.serving, &memory.probing, &memory.large];
+            budgets.iter().map(|budget| budget.used()).sum::<usize>()
+        };
+        self.cores.iter().map(of).sum()
+    }
+}
+
+/// A client's end of one connection.
+pub(crate) struct Client {
+    pub(crate) stream: Stream,
+    next_id: i32,
+}
+
+impl Client {
+    pub(crate) async fn connect(rt: &Rt, addr: SocketAddr) -> Self {
+        Self { stream: rt.connect(addr).await.expect("the node listens"), next_id: 1 }
+    }
+
+    pub(crate) async fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.send(&[bytes]).await
+    }
+
+    /// The next frame, without its length; `None` when the node has closed.
+    pub(crate) async fn recv_frame(&self) -> Option<Vec<u8>> {
+        let mut prefix = [0; 4];
+        self.recv_exact(&mut prefix).await?;
+        let mut frame = vec![0; i32::from_be_bytes(prefix) as usize];
+        self.recv_exact(&mut frame).await?;
+        Some(frame)
+    }
+
+    /// Whether the node closes the connection without a word.
+    pub(crate) async fn is_closed(&self) -> bool {
+        self.recv_exact(&mut [0]).await.is_none()
+    }
+
+    async fn recv_exact(&self, bytes: &mut [u8]) -> Option<()> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.stream.recv(&mut bytes[done..]).await {
+                Ok(n @ 1..) => done += n,
+                _ => return None,
+            }
+        }
+        Some(())
+    }
+
+    /// Sends a request and decodes its answer with `read`; `None` when the node closes.
+    pub(crate) async fn ask<'q, T>(
+        &mut self,
+        api: ApiKey,
+        version: i16,
+        request: &impl Message<'q>,
+        read: impl FnOnce(&mut Cursor<'_>) -> T,
+    ) -> Option<T> {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.send(&frame(api, version, id, request)).await.ok()?;
+        let answer = self.recv_frame().await?;
+        let mut cur = Cursor::new(&answer);
+        let header = ResponseHeader::decode(&mut cur, api, version).expect("a header");
+        assert_eq!(header.correlation_id, id);
+        Some(read(&mut cur))
+    }
+}
+
+/// A request as bytes, length prefix included.
+pub(crate) fn frame<'q>(
+    api: ApiKey,
+    api_version: i16,
+    correlation_id: i32,
+    request: &impl Message<'q>,
+) -> Vec<u8> {
+    let mut writer = Writer::new();
+    let mark = writer.begin_frame();
+    let header = RequestHeader { api, api_version, correlation_id, client_id: Some("test") };
+    header.encode(&mut writer).expect("a header");
+    schema::encode(request, &mut writer, api_version).expect("a request");
+    writer.end_frame(mark).expect("short");
+    writer.into_bytes()
+}
+
+/// A whole node on simulated cores and disks.
+pub(crate) struct Whole {
+    pub(crate) world: World,
+    pub(crate) node: NodeId,
+    pub(crate) addr: SocketAddr,
+    cores: usize,
+    settings: Vec<String>,
+    outcomes: Rc<RefCell<Vec<Result<(), BootError>>>>,
+    handle: Option<Handle>,
+}
+
+impl Whole {
+    /// Starts a node on an empty disk, with the settings given as `KEY=VALUE`.
+    pub(crate) fn start(seed: u64, cores: usize, settings: &[&str]) -> Self {
+        let world = World::new(seed, SimOptions::default());
+        let node = world.add_node(cores);
+        let addr = SocketAddr::new(world.ip(node), 9092);
+        let mut whole = Self {
+            world,
+            node,
+            addr,
+            cores,
+            settings: settings.iter().map(|set| (*set).to_owned()).collect(),
+            outcomes: Rc::default(),
+            handle: None,
+        };
+        whole.boot();
+        whole
+    }
+
+    /// Starts the cores and waits until the node serves.
+    pub(crate) fn boot(&mut self) {
+        assert!(self.try_boot(), "the node did not start: {:?}", self.outcomes.borrow());
+    }
+
+    /// Starts the cores; whether the node came to serve.
+    pub(crate) fn try_boot(&mut self) -> bool {
+        let listeners = format!("listeners=PLAINTEXT://{}", self.addr);
+        let builder = Config::builder().set("log.dirs=/data").set(&listeners);
+        let builder = self.settings.iter().fold(builder, |builder, set| builder.set(set));
+        let config = builder.build().expect("a test sets what is valid");
+        let ready = Arc::new(AtomicBool::new(false));
+        let tell = Arc::clone(&ready);
+        let (places, handle) =
+            boot::places(config, self.cores, move |_| tell.store(true, Ordering::Relaxed));
+        self.handle = Some(handle);
+        self.outcomes.borrow_mut().clear();
+        for (core, place) in (0..).map(CoreId).zip(places) {
+            let outcomes = Rc::clone(&self.outcomes);
+            self.world.start_core(self.node, core, move |rt| async move {
+                let outcome = boot::run(rt, place).await;
+                outcomes.borrow_mut().push(outcome);
+            });
+        }
+        let (outcomes, cores) = (&self.outcomes, self.cores);
+        let over = || ready.load(Ordering::Relaxed) || outcomes.borrow().len() == cores;
+        self.world.run_until(Duration::from_secs(60), over);
+        ready.load(Ordering::Relaxed)
+    }
+
+    /// Stops the node in order and returns how its cores ended.
+    pub(crate) fn stop(&mut self) -> Vec<Result<(), BootError>> {
+        self.handle.take().expect("it runs").stop();
+        let (outcomes, cores) = (Rc::clone(&self.outcomes), self.cores);
+        let stopped = || outcomes.borrow().len() == cores;
+        assert!(self.world.run_until(Duration::from_secs(60), stopped), "it stops");
+        self.outcomes.take()
+    }
+
+    /// Runs a client against the node.
+    pub(crate) fn run<T: 'static, F: Future<Output = T> + 'static>(
+        &self,
+        client: impl FnOnce(Rt, SocketAddr) -> F,
+    ) -> T {
+        let task = client(self.world.client_rt(), self.addr);
+        self.world.block_on(Duration::from_secs(600), task).expect("the client ends in time")
+    }
+}
