@@ -125,18 +125,24 @@ impl Rt {
     /// Runs `f` as a task of this core. Dropping the handle detaches it. A panic is caught, logged
     /// with `name` and given to who awaits the handle; it never reaches the executor.
     ///
-    /// The task may start before this returns: hold no borrow that it needs.
+    /// The task starts when the present one waits or ends, not before.
     pub fn spawn<T: 'static>(
         &self,
         name: &'static str,
         f: impl Future<Output = T> + 'static,
     ) -> JoinHandle<T> {
-        let (handle, task) = JoinHandle::pair(name, f);
         match &self.0 {
-            RtForm::Real(core) => core.spawn(task),
-            RtForm::Sim(core) => core.spawn(task),
+            RtForm::Real(core) => {
+                let (handle, task) = JoinHandle::pair(name, f, |_| {});
+                core.spawn(task);
+                handle
+            }
+            RtForm::Sim(core) => {
+                let (handle, task) = JoinHandle::pair(name, f, core.witness());
+                core.spawn(task);
+                handle
+            }
         }
-        handle
     }
 
     /// Lets others run if this core has gone without looking at its sockets and disks for more

@@ -51,17 +51,20 @@ impl<T: 'static> JoinHandle<T> {
     }
 
     /// The handle, and the future to run as the task: `f` with its panics caught and its result
-    /// handed to the handle.
+    /// handed to the handle. A panic is logged and told to `witness`.
     pub(super) fn pair(
         name: &'static str,
         f: impl Future<Output = T> + 'static,
+        witness: impl FnOnce(&TaskPanicked) + 'static,
     ) -> (Self, impl Future<Output = ()> + 'static) {
         let join = Rc::new(RefCell::new(Join { result: None, waiter: None }));
         let handle = Self(Rc::clone(&join));
         let task = async move {
             let result = Fenced::new(f).await.map_err(|message| {
                 tracing::error!(task = name, panic = message, "a task panicked");
-                TaskPanicked { name, message }
+                let panicked = TaskPanicked { name, message };
+                witness(&panicked);
+                panicked
             });
             let waiter = {
                 let mut join = join.borrow_mut();

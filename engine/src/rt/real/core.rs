@@ -128,19 +128,20 @@ impl Core {
     /// A yield alone would not do: glommio looks at its rings only when no task is runnable. The
     /// shortest sleep takes this task off the list; a run of tasks that all do so ends.
     pub(in crate::rt) async fn turn(&self) {
-        let now = self.now();
-        if self.new_run() {
-            self.run_began.set(now);
-        } else if now.since(self.run_began.get()) > RUN_MAX {
+        self.note_run();
+        if self.now().since(self.run_began.get()) > RUN_MAX {
             timer::sleep(Duration::from_micros(1)).await;
         }
     }
 
-    /// True if the executor has looked at its rings since the last call.
-    fn new_run(&self) -> bool {
+    /// Notices if the executor has looked at its rings since the last call: glommio counts its runs
+    /// of tasks, and forgets the count when asked.
+    fn note_run(&self) {
         let stats = glommio::executor().executor_stats();
         self.polled.set(self.polled.get() + stats.tasks_executed());
-        stats.scheduler_runs() > 0
+        if stats.scheduler_runs() > 0 {
+            self.run_began.set(self.now());
+        }
     }
 
     /// The result goes through a cell of our own: glommio's is leaked when the future is dropped,
@@ -192,7 +193,7 @@ async fn heartbeat(core: Rc<Core>) {
     let mut beat = BEAT_BUSY;
     loop {
         timer::sleep(beat).await;
-        core.new_run();
+        core.note_run();
         beat = if core.polled.take() > POLLS_OF_A_BEAT { BEAT_BUSY } else { BEAT_IDLE };
         core.ring.reap();
         let now = core.now();

@@ -24,6 +24,8 @@ pub(super) mod file;
 pub(super) mod net;
 mod ring;
 mod start;
+#[cfg(test)]
+mod tests;
 
 pub(super) use self::core::Core;
 pub use check::StartError;

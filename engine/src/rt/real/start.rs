@@ -55,8 +55,7 @@ pub struct RunningCores {
     exits: flume::Receiver<CoreExit>,
 }
 
-/// Starts one executor per entry and runs its function on it. Returns once all are up: their
-/// functions have been called.
+/// Starts one executor per entry and runs its function on it. Returns once all are up.
 ///
 /// # Errors
 /// What stands in the way, with the remedy. Cores that had started by then are left running: the
@@ -152,12 +151,12 @@ where
         // The first sleep of a process registers its memory barriers, which takes milliseconds.
         timer::sleep(Duration::from_micros(1)).await;
         let rt = Rt(RtForm::Real(Rc::clone(&core)));
-        let (handle, task) = JoinHandle::pair("main", async move {
-            let main = main(rt);
+        let main = async move {
             drop(up.send(Ok(())));
             drop(up);
-            main.await;
-        });
+            main(rt).await;
+        };
+        let (handle, task) = JoinHandle::pair("main", main, |_| {});
         task.await;
         let result = handle.await.map_err(|panicked| panicked.message);
         settle(&core).await;

@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     ids::CoreId,
-    rt::{BlockingPanicked, DmaBuf, HashState, Instant, dma::DmaPool, rng::Rng, task::fenced_call},
+    rt::{
+        BlockingPanicked, DmaBuf, HashState, Instant, TaskPanicked, dma::DmaPool, rng::Rng,
+        task::fenced_call,
+    },
 };
 
 /// A core of one incarnation of a node. After a crash it does nothing any more: tasks that are
@@ -91,6 +94,12 @@ impl Core {
         if self.is_alive() {
             self.shared.sched.spawn(self.node, Box::pin(task));
         }
+    }
+
+    /// Writes a task's panic into the world's list.
+    pub(in crate::rt) fn witness(self: &Rc<Self>) -> impl FnOnce(&TaskPanicked) + use<> {
+        let core = Rc::clone(self);
+        move |panicked| core.shared.panics.borrow_mut().push((core.node, panicked.clone()))
     }
 
     pub(in crate::rt) async fn blocking<R: 'static>(

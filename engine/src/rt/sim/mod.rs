@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Instant, Rt, RtForm, rng::Rng};
+use super::{Instant, Rt, RtForm, TaskPanicked, rng::Rng};
 use crate::ids::CoreId;
 
 mod core;
@@ -65,6 +65,7 @@ pub(super) struct Shared {
     sched: Sched,
     net: RefCell<net::Net>,
     nodes: RefCell<Vec<Node>>,
+    panics: RefCell<Vec<(NodeId, TaskPanicked)>>,
     options: SimOptions,
 }
 
@@ -94,7 +95,8 @@ impl World {
         let mut rng = Rng::new(seed);
         let sched = Sched::new(rng.fork(), options.poll_time_max);
         let net = RefCell::new(net::Net::new(options.link.clone()));
-        let shared = Shared { sched, net, nodes: RefCell::default(), options };
+        let (nodes, panics) = (RefCell::default(), RefCell::default());
+        let shared = Shared { sched, net, nodes, panics, options };
         Self { shared: Rc::new(shared), client: RefCell::default() }
     }
 
@@ -142,8 +144,8 @@ impl World {
         Rt(RtForm::Sim(core))
     }
 
-    /// Runs `f` as the first task of a node's core. A panic in it is caught and logged; to see it,
-    /// spawn a task of your own and await its handle.
+    /// Runs `f` as the first task of a node's core. A panic in it is caught; see
+    /// [`World::panics`].
     pub fn start_core<F, Fut>(&self, node: NodeId, core: CoreId, f: F)
     where
         F: FnOnce(Rt) -> Fut + 'static,
@@ -235,6 +237,12 @@ impl World {
     #[must_use]
     pub fn tasks(&self) -> usize {
         self.shared.sched.tasks_alive()
+    }
+
+    /// The panics of all tasks so far, oldest first; a driver fails on what it did not provoke.
+    #[must_use]
+    pub fn panics(&self) -> Vec<(NodeId, TaskPanicked)> {
+        self.shared.panics.borrow().clone()
     }
 
     /// A number from the world's seed, for drivers that make random choices.

@@ -9,6 +9,7 @@ use super::{
 };
 
 mod files;
+mod meshes;
 mod streams;
 mod tasks;
 

@@ -151,6 +151,75 @@ behaviours! {
         assert_eq!(client.recv(&mut [0; 10]).await.unwrap(), 0);
     }
 
+    async fn shutdown_ends_this_ends_own_calls(rt: Rt, _dir: PathBuf) {
+        let (client, server) = pair(&rt).await;
+        let (reading, writing) = (server.clone(), server.clone());
+        let reader = rt.spawn("reads", async move { reading.recv(&mut [0; 10]).await });
+        let writer = rt.spawn("writes", async move { writing.send(&[&vec![0; 32 << 20]]).await });
+        rt.sleep(Duration::from_millis(5)).await;
+        server.shutdown().await;
+        assert_eq!(reader.await.unwrap().unwrap(), 0);
+        assert!(writer.await.unwrap().is_err());
+        drop(client);
+    }
+
+    async fn a_hint_does_not_hide_what_came_before_the_end(rt: Rt, _dir: PathBuf) {
+        let (client, server) = pair(&rt).await;
+        let sent = pattern(100_000);
+        let (own, data) = (rt.clone(), sent.clone());
+        let sender = rt.spawn("sends less than expected", async move {
+            client.send(&[&data[..50_000]]).await.unwrap();
+            own.sleep(Duration::from_millis(5)).await;
+            client.send(&[&data[50_000..]]).await.unwrap();
+        });
+        let (mut got, mut buf) = (Vec::new(), vec![0; 1 << 20]);
+        loop {
+            let expect = (1 << 20) - got.len();
+            match server.recv_hint(&mut buf, expect).await.unwrap() {
+                0 => break,
+                n => got.extend_from_slice(&buf[..n]),
+            }
+        }
+        assert!(got == sent);
+        sender.await.unwrap();
+    }
+
+    async fn a_plain_recv_after_a_dropped_hint_is_woken_by_one_byte(rt: Rt, _dir: PathBuf) {
+        let (client, server) = pair(&rt).await;
+        let mut large = vec![0; 1 << 20];
+        let hinted = Box::pin(server.recv_hint(&mut large, 1 << 20));
+        drop(select(hinted, rt.sleep(Duration::from_millis(2))).await);
+        client.send(&[b"x"]).await.unwrap();
+        let received = Box::pin(recv_exact(&server, 1));
+        match select(received, rt.sleep(Duration::from_secs(5))).await {
+            Either::Left((bytes, _)) => assert_eq!(bytes.unwrap(), b"x"),
+            Either::Right(_) => panic!("not woken"),
+        }
+    }
+
+    async fn a_dropped_accept_loses_no_connection(rt: Rt, _dir: PathBuf) {
+        let listener = rt.listen(ANY_PORT, 64).await.unwrap();
+        let addr = listener.local_addr();
+        let own = rt.clone();
+        let clients = rt.spawn("connects", async move {
+            let mut streams = Vec::new();
+            for _ in 0..40 {
+                streams.push(own.connect(addr).await.unwrap());
+                own.sleep(Duration::from_micros(200)).await;
+            }
+            streams
+        });
+        let (mut accepted, mut dropped) = (Vec::new(), 0);
+        while accepted.len() < 40 {
+            match select(Box::pin(listener.accept()), rt.sleep(Duration::from_micros(50))).await {
+                Either::Left((accept, _)) => accepted.push(accept.unwrap()),
+                Either::Right(_) => dropped += 1,
+            }
+        }
+        assert!(dropped > 0);
+        assert_eq!(clients.await.unwrap().len(), 40);
+    }
+
     async fn a_dropped_stream_closes(rt: Rt, _dir: PathBuf) {
         let (client, server) = pair(&rt).await;
         server.send(&[b"last words"]).await.unwrap();

@@ -70,6 +70,7 @@ impl Fs {
 
     pub(super) fn mount(&mut self, path: &Path, options: DiskOptions) {
         self.make_dirs(path).expect("a mount point is a directory");
+        self.names.synced_all();
         self.mounts.push(Mount::new(normal(path), options));
     }
 

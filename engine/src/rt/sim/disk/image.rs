@@ -169,13 +169,21 @@ impl Contents {
         self.live = self.durable.clone();
     }
 
-    /// Changes stored bytes behind the file system's back, on the medium itself.
+    /// Changes a stored byte behind the file system's back, on the medium and in its cache.
     pub(super) fn corrupt(&mut self, pos: u64, change: impl Fn(u8) -> u8) {
+        let (at, inside) = (pos / BLOCK as u64, pos as usize % BLOCK);
         for image in [&mut self.live, &mut self.durable] {
             if pos < image.len {
-                let block = image.blocks.entry(pos / BLOCK as u64).or_insert_with(zeros);
-                let byte = &mut Rc::make_mut(block)[pos as usize % BLOCK];
-                *byte = change(*byte);
+                let block = Rc::make_mut(image.blocks.entry(at).or_insert_with(zeros));
+                block[inside] = change(block[inside]);
+            }
+        }
+        for entry in &mut self.unsynced {
+            if let Change::Write(blocks) = &mut entry.change {
+                for (_, block) in blocks.iter_mut().filter(|(of, _)| *of == at) {
+                    let block = Rc::make_mut(block);
+                    block[inside] = change(block[inside]);
+                }
             }
         }
     }

@@ -120,6 +120,13 @@ impl Names {
         }
     }
 
+    /// Makes all changes durable.
+    pub(super) fn synced_all(&mut self) {
+        for (_, change) in std::mem::take(&mut self.unsynced) {
+            self.durable.apply(&change);
+        }
+    }
+
     /// The power went: each change that was not synced survives with probability `keep`, unless
     /// one that it rests on did not.
     pub(super) fn lose_power(&mut self, keep: f64, rng: &mut Rng) {
