@@ -36,7 +36,7 @@ pub enum PlaceError {
     /// More replicas than brokers.
     #[error(
         "The target replication factor of {wanted} cannot be reached because only {registered} \
-         broker(s) are registered."
+         broker(s) are registered or some brokers have all their log directories cordoned."
     )]
     TooFewBrokers {
         /// Replicas asked for.
@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "The target replication factor of 3 cannot be reached because only 1 broker(s) are \
-             registered."
+             registered or some brokers have all their log directories cordoned."
         );
         assert_eq!(place(&one, 1, 0, &mut random), Err(PlaceError::NotPositive(0)));
         let fenced = [broker(1, None, true)];

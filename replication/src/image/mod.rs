@@ -38,9 +38,11 @@ pub use self::delta::{ConfigChange, Delta, PartitionChange, delta};
 pub use self::features::Features;
 pub use self::loader::{BatchInfo, LoadError, Loader};
 pub use self::quotas::{QuotaEntity, QuotaLimits, Quotas};
+pub(crate) use self::replay::NO_LEADER_CHANGE;
 pub use self::security::{
     Acl, Acls, DelegationToken, DelegationTokens, ScramCredential, ScramCredentials,
 };
+pub(crate) use self::snapshot::{ids, partition_record};
 pub use self::topics::{LeaderRecovery, Partition, Topic, Topics, directory};
 
 /// The metadata after some prefix of the log.

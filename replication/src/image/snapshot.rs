@@ -9,9 +9,9 @@ use wire::record::metadata::{
 
 use super::Image;
 use super::brokers::{Broker, ControllerNode};
-use super::topics::{Partition, Topic};
+use super::topics::Partition;
 use crate::features::{METADATA_VERSION, MetadataVersion};
-use engine::ids::{BrokerId, PartitionId};
+use engine::ids::{BrokerId, PartitionId, TopicId};
 
 pub(super) fn records(image: &Image) -> Vec<MetadataRecord> {
     let mut out = Vec::new();
@@ -107,13 +107,15 @@ fn topics(image: &Image, version: MetadataVersion, out: &mut Vec<MetadataRecord>
         let (name, topic_id) = (topic.name.to_string(), topic.id.0);
         out.push(TopicRecord { name, topic_id }.into());
         let partitions = topic.partitions();
-        out.extend(partitions.map(|(id, part)| partition(topic, id, part, version).into()));
+        out.extend(
+            partitions.map(|(id, part)| partition_record(topic.id, id, part, version).into()),
+        );
     }
 }
 
 /// A partition's whole state as a record; also how the controller creates one.
-pub(crate) fn partition(
-    topic: &Topic,
+pub(crate) fn partition_record(
+    topic: TopicId,
     id: PartitionId,
     partition: &Partition,
     version: MetadataVersion,
@@ -122,7 +124,7 @@ pub(crate) fn partition(
         |replicas: &[BrokerId]| (version.has_elr() && !replicas.is_empty()).then(|| ids(replicas));
     PartitionRecord {
         partition_id: id.0,
-        topic_id: topic.id.0,
+        topic_id: topic.0,
         replicas: ids(&partition.replicas),
         isr: ids(&partition.isr),
         removing_replicas: ids(&partition.removing),
