@@ -25,6 +25,7 @@ use crate::metrics::NetMetrics;
 use crate::node::{Node, Published};
 use crate::partitions::Partitions;
 use crate::quiet::QuietLines;
+use crate::session::Sessions;
 
 /// One core.
 pub(crate) struct Core {
@@ -51,6 +52,8 @@ pub(crate) struct Core {
     /// This core's hold on each of `log.dirs`, in their order.
     pub(crate) dirs: Vec<Rc<LogDir>>,
     pub(crate) partitions: Partitions,
+    /// The fetch sessions that this core opened.
+    pub(crate) sessions: RefCell<Sessions>,
     /// Core 0's metadata role, once it has begun.
     pub(crate) meta: OnceCell<Rc<Meta>>,
     published: RefCell<Published>,
@@ -71,6 +74,7 @@ impl Core {
             large: Budget::new(size(share.requests)),
             frame_bytes_max,
         };
+        let session_slots = node.config.max_incremental_fetch_session_cache_slots as usize;
         let published = Published { image: Arc::default(), config: node.config.clone() };
         let limits = EngineLimits {
             tail_bytes: size(share.cache / 4 * 3),
@@ -81,6 +85,7 @@ impl Core {
             engine: EngineCx::new(rt.clone(), limits),
             dirs: node.dirs.iter().map(|dir| LogDir::attach(&rt, dir)).collect(),
             partitions: Partitions::new(&rt),
+            sessions: RefCell::new(Sessions::new(rt.core(), node.cores, session_slots)),
             meta: OnceCell::new(),
             mesh: Mesh::new(&rt, port),
             memory: Rc::new(memory),

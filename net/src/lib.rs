@@ -28,6 +28,7 @@ mod publish;
 mod quiet;
 mod report;
 pub mod serve;
+mod session;
 mod side;
 #[cfg(test)]
 mod testing;

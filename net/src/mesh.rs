@@ -36,7 +36,7 @@ use crate::conn::Handover;
 use crate::core::Core;
 use crate::listen::Seat;
 use crate::node::Node;
-use crate::publish;
+use crate::{publish, session};
 
 /// One message between two cores.
 pub(crate) enum Msg {
@@ -422,4 +422,14 @@ calls! {
     ListOffsets(api::list_offsets::Work) -> api::list_offsets::Outcome, by api::list_offsets::serve;
     /// Changes of the metadata; for core 0.
     CreateTopics(api::create_topics::Work) -> api::create_topics::Outcome, by api::create_topics::serve;
+    /// Something about a fetch session.
+    FetchSession(session::Work) -> session::Outcome, by session::serve;
+    /// New first offsets.
+    DeleteRecords(api::delete_records::Work) -> api::delete_records::Outcome, by api::delete_records::serve;
+    /// Ends of leader epochs.
+    EpochEnds(api::offset_for_leader_epoch::Work) -> api::offset_for_leader_epoch::Outcome, by api::offset_for_leader_epoch::serve;
+    /// Producers of partitions.
+    Producers(api::describe_producers::Work) -> api::describe_producers::Outcome, by api::describe_producers::serve;
+    /// What log directories hold.
+    LogDirs(api::describe_log_dirs::Work) -> api::describe_log_dirs::Outcome, by api::describe_log_dirs::serve;
 }

@@ -13,6 +13,7 @@ use wire::error_code::ErrorCode;
 
 use crate::mesh::CallError;
 use crate::partitions::Unserved;
+use crate::session::SessionError;
 
 /// An error with a code of Kafka's, and words for it.
 pub(crate) trait Coded {
@@ -115,6 +116,16 @@ impl Coded for Unserved {
         match self {
             Self::NotHere => ErrorCode::NOT_LEADER_OR_FOLLOWER,
             Self::Offline(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+impl Coded for SessionError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotFound => ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
+            Self::Epoch { .. } => ErrorCode::INVALID_FETCH_SESSION_EPOCH,
+            Self::TopicIds => ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR,
         }
     }
 }

@@ -43,9 +43,17 @@ mod scatter;
 
 mod api_versions;
 pub(crate) mod create_topics;
+pub(crate) mod delete_records;
+mod describe_cluster;
+mod describe_configs;
+pub(crate) mod describe_log_dirs;
+pub(crate) mod describe_producers;
+mod describe_topic_partitions;
 pub(crate) mod fetch;
 pub(crate) mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
+pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
 
 use wire::api_key::ApiKey;
@@ -143,6 +151,14 @@ apis! {
     Metadata: metadata(MetadataRequest) ordered, needs(Describe, Topic), budget(64 KiB);
     ApiVersions: api_versions(whole) ordered, budget(8 KiB);
     CreateTopics: create_topics(CreateTopicsRequest) ordered, needs(Create, Cluster), budget(64 KiB);
+    DeleteRecords: delete_records(DeleteRecordsRequest) ordered, needs(Delete, Topic), budget(16 KiB);
+    OffsetForLeaderEpoch: offset_for_leader_epoch(OffsetForLeaderEpochRequest) ordered, needs(Describe, Topic), budget(16 KiB);
+    DescribeConfigs: describe_configs(DescribeConfigsRequest) ordered, needs(DescribeConfigs, Cluster), budget(256 KiB);
+    DescribeLogDirs: describe_log_dirs(DescribeLogDirsRequest) ordered, needs(Describe, Cluster), budget(256 KiB);
+    ListPartitionReassignments: list_partition_reassignments(ListPartitionReassignmentsRequest) ordered, needs(Describe, Cluster), budget(64 KiB);
+    DescribeCluster: describe_cluster(whole) ordered, needs(Describe, Cluster), budget(8 KiB);
+    DescribeProducers: describe_producers(DescribeProducersRequest) ordered, needs(Read, Topic), budget(64 KiB);
+    DescribeTopicPartitions: describe_topic_partitions(DescribeTopicPartitionsRequest) ordered, needs(Describe, Topic), budget(256 KiB);
 }
 
 #[cfg(test)]

@@ -1,0 +1,211 @@
+//! Fetches against a whole node.
+
+use std::time::Duration;
+
+use engine::batch::{BatchBuilder, BatchOptions, NewRecord};
+use engine::compress::Codecs;
+use wire::api_key::ApiKey;
+use wire::error_code::ErrorCode;
+use wire::msg::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
+use wire::msg::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use wire::msg::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
+use wire::primitives::Records;
+
+use crate::testing::{Client, Whole};
+
+async fn create(client: &mut Client, partitions: i32) {
+    let topic = CreatableTopic {
+        name: "t",
+        num_partitions: partitions,
+        replication_factor: 1,
+        ..CreatableTopic::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic].into(), ..Default::default() };
+    let code = client.ask(ApiKey::CreateTopics, 5, &request, |cur| {
+        let response = CreateTopicsResponse::decode(cur, 5).expect("a response");
+        response.topics.first().expect("one topic").error_code
+    });
+    assert_eq!(code.await, Some(0));
+}
+
+async fn produce(client: &mut Client, partition: i32, value_len: usize) {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let value = vec![b'x'; value_len];
+    let (timestamp, value) = (1_700_000_000_000, Some(&value[..]));
+    builder.push(&NewRecord { timestamp, value, ..NewRecord::default() });
+    let bytes = builder.build(&mut Codecs::default());
+    let data = PartitionProduceData { index: partition, records: Some(Records::Inline(&bytes)) };
+    let partition_data = vec![data].into();
+    let topic = TopicProduceData { name: "t", partition_data, ..TopicProduceData::default() };
+    let (acks, timeout_ms, topic_data) = (-1, 30_000, vec![topic].into());
+    let request = ProduceRequest { acks, timeout_ms, topic_data, ..ProduceRequest::default() };
+    let code = client.ask(ApiKey::Produce, 9, &request, |cur| {
+        let response = ProduceResponse::decode(cur, 9).expect("a response");
+        let topic = response.responses.first().expect("one topic");
+        topic.partition_responses.first().expect("one partition").error_code
+    });
+    assert_eq!(code.await, Some(0));
+}
+
+fn part(partition: i32, fetch_offset: i64) -> FetchPartition {
+    FetchPartition {
+        partition,
+        fetch_offset,
+        partition_max_bytes: 1 << 20,
+        ..FetchPartition::default()
+    }
+}
+
+fn of<'a>(topic: &'a str, parts: Vec<FetchPartition>) -> FetchRequest<'a> {
+    let topic = FetchTopic { topic, partitions: parts.into(), ..FetchTopic::default() };
+    FetchRequest { min_bytes: 1, topics: vec![topic].into(), ..FetchRequest::default() }
+}
+
+/// Top-level error, session, and per partition: index, error, bytes.
+type Told = (ErrorCode, i32, Vec<(i32, ErrorCode, usize)>);
+
+async fn fetch(client: &mut Client, request: &FetchRequest<'_>) -> Told {
+    let told = client.ask(ApiKey::Fetch, 12, request, |cur| {
+        let response = FetchResponse::decode(cur, 12).expect("a response");
+        let mut partitions = Vec::new();
+        for topic in &response.responses {
+            partitions.extend(topic.partitions.iter().map(|data| {
+                let Some(Records::Inline(bytes)) = data.records else { panic!("inline") };
+                (data.partition_index, ErrorCode(data.error_code), bytes.len())
+            }));
+        }
+        (ErrorCode(response.error_code), response.session_id, partitions)
+    });
+    told.await.expect("answered")
+}
+
+#[test]
+fn bytes_are_divided_in_the_order_of_the_request() {
+    let node = Whole::start(1, 2, &[]);
+    node.run(|rt, addr| async move {
+        let mut client = Client::connect(&rt, addr).await;
+        create(&mut client, 4).await;
+        for partition in 0..4 {
+            produce(&mut client, partition, 1000).await;
+            produce(&mut client, partition, 1000).await;
+        }
+        let all = |max_bytes| FetchRequest {
+            max_bytes,
+            ..of("t", [2, 0, 3, 1].map(|partition| part(partition, 0)).into())
+        };
+        let (.., told) = fetch(&mut client, &all(1 << 20)).await;
+        let one = told[0].2 / 2;
+        assert!(one > 1000);
+        assert_eq!(
+            told.iter().map(|told| (told.0, told.2)).collect::<Vec<_>>(),
+            [(2, 2 * one), (0, 2 * one), (3, 2 * one), (1, 2 * one)]
+        );
+        let limit = i32::try_from(3 * one).expect("small");
+        let (.., told) = fetch(&mut client, &all(limit)).await;
+        assert_eq!(told.iter().map(|told| told.2).collect::<Vec<_>>(), [2 * one, one, 0, 0]);
+        // The first batch comes whatever the limit.
+        let (.., told) = fetch(&mut client, &all(1)).await;
+        assert_eq!(told.iter().map(|told| told.2).collect::<Vec<_>>(), [one, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn a_long_poll_ends_with_enough_data_wherever_it_comes() {
+    let node = Whole::start(2, 3, &[]);
+    node.run(|rt, addr| async move {
+        let mut client = Client::connect(&rt, addr).await;
+        let mut producer = Client::connect(&rt, addr).await;
+        create(&mut client, 6).await;
+        let request = FetchRequest {
+            max_wait_ms: 60_000,
+            min_bytes: 2_500,
+            ..of("t", (0..6).map(|partition| part(partition, 0)).collect())
+        };
+        let started = rt.now();
+        let late = rt.clone();
+        let feeding = rt.spawn("feed", async move {
+            for partition in [5, 0, 3] {
+                late.sleep(Duration::from_secs(1)).await;
+                produce(&mut producer, partition, 1000).await;
+            }
+        });
+        let (.., told) = fetch(&mut client, &request).await;
+        let waited = rt.now().since(started);
+        assert!(waited >= Duration::from_secs(3) && waited < Duration::from_secs(5), "{waited:?}");
+        let with_data: Vec<_> = told.iter().filter(|told| told.2 > 0).map(|told| told.0).collect();
+        assert_eq!(with_data, [0, 3, 5]);
+        feeding.await.expect("fed");
+        // Without news the deadline ends it.
+        let request = FetchRequest { max_wait_ms: 500, ..of("t", vec![part(0, 1)]) };
+        let started = rt.now();
+        let (.., told) = fetch(&mut client, &request).await;
+        assert_eq!(told, [(0, ErrorCode::NONE, 0)]);
+        assert!(rt.now().since(started) >= Duration::from_millis(500));
+    });
+}
+
+#[test]
+fn errors_of_owners_do_not_wait() {
+    let node = Whole::start(3, 2, &[]);
+    node.run(|rt, addr| async move {
+        let mut client = Client::connect(&rt, addr).await;
+        create(&mut client, 2).await;
+        let known = FetchPartition { current_leader_epoch: 99, ..part(0, 0) };
+        let (replica, behind) = (part(0, 0), part(0, 77));
+        let last = FetchPartition { last_fetched_epoch: 99, ..part(0, 0) };
+        let cases = [
+            (behind, -1, ErrorCode::OFFSET_OUT_OF_RANGE),
+            (known, -1, ErrorCode::UNKNOWN_LEADER_EPOCH),
+            (last, -1, ErrorCode::OFFSET_OUT_OF_RANGE),
+            (part(9, 0), -1, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            (replica, 1, ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        ];
+        for (asked, replica_id, code) in cases {
+            let index = asked.partition;
+            let (max_wait_ms, started) = (60_000, rt.now());
+            let request = FetchRequest { max_wait_ms, replica_id, ..of("t", vec![asked]) };
+            let (.., told) = fetch(&mut client, &request).await;
+            assert_eq!(told, [(index, code, 0)]);
+            assert!(rt.now().since(started) < Duration::from_secs(1));
+        }
+        let (.., told) = fetch(&mut client, &of("nope", vec![part(0, 0)])).await;
+        assert_eq!(told, [(0, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, 0)]);
+    });
+}
+
+#[test]
+fn a_session_goes_on_over_connections() {
+    let node = Whole::start(4, 3, &[]);
+    node.run(|rt, addr| async move {
+        let mut client = Client::connect(&rt, addr).await;
+        create(&mut client, 3).await;
+        let parts = (0..3).map(|partition| part(partition, 0)).collect();
+        let opening = FetchRequest { session_epoch: 0, ..of("t", parts) };
+        let (_, session_id, told) = fetch(&mut client, &opening).await;
+        assert!(session_id > 0);
+        assert_eq!(told.len(), 3);
+        let within = |session_epoch| FetchRequest {
+            session_id,
+            session_epoch,
+            topics: Vec::new().into(),
+            ..of("t", Vec::new())
+        };
+        for epoch in 1..4 {
+            // Each from another connection, and so from another core.
+            let mut client = Client::connect(&rt, addr).await;
+            let told = fetch(&mut client, &within(epoch)).await;
+            assert_eq!(told, (ErrorCode::NONE, session_id, Vec::new()), "nothing is new");
+        }
+        produce(&mut client, 1, 10).await;
+        let (_, id, told) = fetch(&mut client, &within(4)).await;
+        assert_eq!((id, told.len(), told[0].0), (session_id, 1, 1));
+        let (code, ..) = fetch(&mut client, &within(4)).await;
+        assert_eq!(code, ErrorCode::INVALID_FETCH_SESSION_EPOCH);
+        // A full request ends it.
+        let ending = FetchRequest { session_id, session_epoch: -1, ..of("t", vec![part(0, 0)]) };
+        let (_, id, told) = fetch(&mut client, &ending).await;
+        assert_eq!((id, told.len()), (0, 1));
+        let (code, id, _) = fetch(&mut client, &within(5)).await;
+        assert_eq!((code, id), (ErrorCode::FETCH_SESSION_ID_NOT_FOUND, 0));
+    });
+}
