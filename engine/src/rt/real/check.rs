@@ -1,9 +1,11 @@
 //! What the runtime needs of the system, and what to do when it is not there.
 
-use std::{fs, io};
+use std::{
+    fs, io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+};
 
 use glommio::{BuilderErrorKind, GlommioError, ReactorErrorKind};
-use io_uring::{IoUring, Probe, opcode};
 
 /// Why the cores can't start; the text names the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -62,26 +64,49 @@ pub enum StartError {
 /// process or only log.
 pub(super) fn environment() -> Result<(), StartError> {
     memlock()?;
-    let ring = IoUring::new(8).map_err(from_setup)?;
-    let mut probe = Probe::new();
+    let supported = supported_operations().map_err(from_setup)?;
     let missing = |what| StartError::Kernel { release: kernel_release(), missing: what };
-    ring.submitter().register_probe(&mut probe).map_err(|_| missing("io_uring probe"))?;
-    let needed = [
-        (opcode::Read::CODE, "io_uring read"),
-        (opcode::Write::CODE, "io_uring write"),
-        (opcode::Fsync::CODE, "io_uring fsync"),
-        (opcode::Fallocate::CODE, "io_uring fallocate"),
-        (opcode::Accept::CODE, "io_uring accept"),
-        (opcode::Connect::CODE, "io_uring connect"),
-        (opcode::LinkTimeout::CODE, "io_uring linked timeouts"),
-        (opcode::Statx::CODE, "io_uring statx"),
-        (opcode::OpenAt::CODE, "io_uring openat"),
-        (opcode::PollAdd::CODE, "io_uring poll"),
-    ];
-    match needed.into_iter().find(|(code, _)| !probe.is_supported(*code)) {
+    let supported = supported.ok_or_else(|| missing("io_uring probe"))?;
+    match NEEDED.into_iter().find(|(code, _)| !supported[*code]) {
         Some((_, what)) => Err(missing(what)),
         None => Ok(()),
     }
+}
+
+/// Asks a small ring which operations the kernel knows, by their codes; `None` if it can't tell.
+fn supported_operations() -> io::Result<Option<[bool; OPERATIONS]>> {
+    let mut params = [0_u32; PARAMS_BYTES / 4];
+    // SAFETY: the kernel fills `params`, which has the size of its `io_uring_params`, in which all
+    // zeros asks for nothing special.
+    let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 8, params.as_mut_ptr()) };
+    let ring = match i32::try_from(ring) {
+        // SAFETY: a descriptor that was just made, and that only we know of.
+        Ok(ring @ 0..) => unsafe { OwnedFd::from_raw_fd(ring) },
+        _ => return Err(io::Error::last_os_error()),
+    };
+    // A header of two words, then one word per operation: its code, a spare byte, its flags.
+    let mut probe = [0_u64; 2 + OPERATIONS];
+    // SAFETY: the kernel fills `probe`, which has room for as many operations as it is told.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_io_uring_register,
+            ring.as_raw_fd(),
+            REGISTER_PROBE,
+            probe.as_mut_ptr(),
+            OPERATIONS,
+        )
+    };
+    if result < 0 {
+        return Ok(None);
+    }
+    let mut supported = [false; OPERATIONS];
+    for word in &probe[2..] {
+        let [code, _, low, high, ..] = word.to_ne_bytes();
+        if u16::from_ne_bytes([low, high]) & OPERATION_SUPPORTED != 0 {
+            supported[usize::from(code)] = true;
+        }
+    }
+    Ok(Some(supported))
 }
 
 /// An error of a system call while a core was set up.
@@ -169,6 +194,33 @@ fn allowed_cpus() -> String {
     let line = status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:"));
     line.map_or_else(|| "unknown".to_owned(), |l| l.trim().to_owned())
 }
+
+/// Codes of the operations that glommio uses, from the kernel's `io_uring_op`.
+const NEEDED: [(usize, &str); 11] = [
+    (3, "io_uring fsync"),
+    (4, "io_uring reads into registered buffers"),
+    (5, "io_uring writes from registered buffers"),
+    (6, "io_uring poll"),
+    (13, "io_uring accept"),
+    (15, "io_uring linked timeouts"),
+    (16, "io_uring connect"),
+    (17, "io_uring fallocate"),
+    (18, "io_uring openat"),
+    (21, "io_uring statx"),
+    (23, "io_uring write"),
+];
+
+/// A code is one byte.
+const OPERATIONS: usize = 256;
+
+/// Bytes of the kernel's `io_uring_params`.
+const PARAMS_BYTES: usize = 120;
+
+/// `IORING_REGISTER_PROBE`.
+const REGISTER_PROBE: u32 = 8;
+
+/// `IO_URING_OP_SUPPORTED`.
+const OPERATION_SUPPORTED: u16 = 1;
 
 /// What glommio insists on per process.
 const MEMLOCK_BYTES_MIN: u64 = 512 << 10;

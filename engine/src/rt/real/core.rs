@@ -3,17 +3,17 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeSet,
     future::Future,
     io,
-    os::fd::{FromRawFd, IntoRawFd, OwnedFd},
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use glommio::{TaskQueueHandle, io::BufferedFile, timer};
+use glommio::{TaskQueueHandle, io::ReadResult, timer};
 
-use super::ring::Ring;
+use super::{net::Accepting, op::InFlight};
 use crate::{
     ids::CoreId,
     rt::{BlockingPanicked, DmaBuf, HashState, Instant, dma::DmaPool, task::fenced_call},
@@ -26,7 +26,10 @@ pub(in crate::rt) struct Core {
     epoch: std::time::Instant,
     hash_seed: u64,
     pool: DmaPool,
-    ring: Rc<Ring>,
+    in_flight: InFlight,
+    /// Devices that glommio knows not to poll.
+    probed: RefCell<BTreeSet<u64>>,
+    listeners: RefCell<Vec<Weak<Accepting>>>,
     entropy: RefCell<Entropy>,
     /// When the executor's present run of tasks was first noticed; sockets and disks are looked at
     /// between runs.
@@ -49,26 +52,36 @@ struct Entropy {
 
 impl Core {
     /// Sets up this thread's core. Runs on its executor.
-    pub(super) fn start(
-        id: CoreId,
-        common: &Common,
-        idle_bytes_max: usize,
-    ) -> io::Result<Rc<Self>> {
-        let eventfd = eventfd()?;
-        let ring = Rc::new(Ring::new(&eventfd)?);
+    pub(super) fn start(id: CoreId, common: &Common, idle_bytes_max: usize) -> Rc<Self> {
         let core = Rc::new(Self {
             id,
             epoch: common.epoch,
             hash_seed: common.hash_seed,
-            pool: DmaPool::new(idle_bytes_max),
-            ring,
+            pool: DmaPool::device(idle_bytes_max),
+            in_flight: InFlight::default(),
+            probed: RefCell::default(),
+            listeners: RefCell::default(),
             entropy: RefCell::new(Entropy { bytes: [0; ENTROPY_BYTES], used: ENTROPY_BYTES }),
             run_began: Cell::new(Instant::ZERO),
             polled: Cell::new(0),
         });
-        spawn(announce_completions(Rc::clone(&core.ring), eventfd));
         spawn(heartbeat(Rc::clone(&core)));
-        Ok(core)
+        core
+    }
+
+    /// Waits for what the kernel still works on. Nothing may be begun afterwards.
+    pub(super) async fn settle(&self) {
+        for listener in self.listeners.take().iter().filter_map(Weak::upgrade) {
+            listener.shutdown();
+        }
+        for _ in 0..SETTLE_ROUNDS {
+            // At least once, so that glommio closes the files that were dropped.
+            timer::sleep(Duration::from_millis(1)).await;
+            if self.in_flight.count() == 0 {
+                break;
+            }
+        }
+        self.in_flight.end();
     }
 
     pub(in crate::rt) fn id(&self) -> CoreId {
@@ -121,8 +134,23 @@ impl Core {
         self.pool.get(len)
     }
 
-    pub(super) fn ring(&self) -> &Rc<Ring> {
-        &self.ring
+    pub(super) fn buffer_of(&self, read: ReadResult, asked: usize) -> DmaBuf {
+        self.pool.adopt(read, asked)
+    }
+
+    pub(super) fn in_flight(&self) -> &InFlight {
+        &self.in_flight
+    }
+
+    pub(super) fn probed(&self) -> &RefCell<BTreeSet<u64>> {
+        &self.probed
+    }
+
+    /// Has a listener shut down before the core ends.
+    pub(super) fn register(&self, listener: &Rc<Accepting>) {
+        let mut listeners = self.listeners.borrow_mut();
+        listeners.retain(|known| known.strong_count() > 0);
+        listeners.push(Rc::downgrade(listener));
     }
 
     /// A yield alone would not do: glommio looks at its rings only when no task is runnable. The
@@ -171,19 +199,6 @@ fn spawn(task: impl Future<Output = ()> + 'static) {
         .detach();
 }
 
-/// Reads the eventfd that the ring signals, for as long as the core lives.
-async fn announce_completions(ring: Rc<Ring>, eventfd: OwnedFd) {
-    // SAFETY: the descriptor is ours; the file owns it from here.
-    let eventfd = unsafe { BufferedFile::from_raw_fd(eventfd.into_raw_fd()) };
-    loop {
-        if let Err(e) = eventfd.read_at(0, 8).await {
-            tracing::error!(error = %e, "waiting for disk I/O failed");
-            timer::sleep(Duration::from_millis(10)).await;
-        }
-        ring.reap();
-    }
-}
-
 /// Bounds what a known fault of glommio can do: an executor whose thread is descheduled at the
 /// wrong moment goes to sleep although tasks are ready, until something else wakes it.
 ///
@@ -195,22 +210,23 @@ async fn heartbeat(core: Rc<Core>) {
         timer::sleep(beat).await;
         core.note_run();
         beat = if core.polled.take() > POLLS_OF_A_BEAT { BEAT_BUSY } else { BEAT_IDLE };
-        core.ring.reap();
         let now = core.now();
         if now >= trim_due {
             trim_due = now + TRIM_EVERY;
-            core.pool.trim();
+            if core.pool.trim() >= RETURN_FROM_BYTES {
+                // A panic in there has been logged, and costs nothing but memory.
+                drop(core.blocking(return_free_memory).await);
+            }
         }
     }
 }
 
-/// Blocking, so that a read of it waits in the kernel.
-fn eventfd() -> io::Result<OwnedFd> {
-    // SAFETY: no pointers are involved.
-    match unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) } {
-        -1 => Err(io::Error::last_os_error()),
-        // SAFETY: a descriptor that was just made, and that only we know of.
-        fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+/// Gives the heap's free pages back to the system: its own rule gives back only what is on top.
+fn return_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call takes a number and works on the heap's own state, under its locks.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 
@@ -246,3 +262,9 @@ const POLLS_OF_A_BEAT: u64 = 2;
 
 /// How long a buffer may lie idle, at most twice.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
+
+/// Less than this is not worth walking the heap.
+const RETURN_FROM_BYTES: usize = 1 << 20;
+
+/// Milliseconds that a core waits for its last operations.
+const SETTLE_ROUNDS: usize = 1000;

@@ -1,26 +1,37 @@
-//! Files and directories of the real form: contents through the ring, names through the blocking
-//! pool.
+//! Files and directories of the real form: contents through glommio's `DmaFile`, names through the
+//! blocking pool.
+//!
+//! glommio writes whole buffers only. A buffer of a power of two that is full is written as it
+//! is; of any other only a part is to be written, which is copied into glommio's registered memory:
+//! a chunk is full under load, and small otherwise.
 
 use std::{
     fmt, fs,
     io::{self, Read as _, Write as _},
     os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
+        fd::{AsRawFd, BorrowedFd, OwnedFd},
+        unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     },
+    panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     rc::Rc,
 };
 
-use io_uring::{opcode, types};
+use futures_util::FutureExt as _;
+use glommio::{
+    GlommioError,
+    io::{DmaBuffer, DmaFile, OpenOptions},
+};
 
-use super::{Core, ring::Keep};
-use crate::rt::{DMA_ALIGN, DirEntry, DmaBuf, OpenMode, Space, file::too_large};
+use super::Core;
+use crate::rt::{
+    DMA_ALIGN, DirEntry, DmaBuf, OpenMode, Space, file::too_large, task::panic_message,
+};
 
 /// An open file.
 pub(in crate::rt) struct OpenFile {
     core: Rc<Core>,
-    fd: Rc<OwnedFd>,
+    dma: DmaFile,
     path: PathBuf,
 }
 
@@ -30,9 +41,52 @@ impl Core {
         path: &Path,
         mode: OpenMode,
     ) -> io::Result<OpenFile> {
-        let (own, path) = (path.to_owned(), path.to_owned());
-        let file = self.in_pool(move || open_direct(&own, mode)).await?;
-        Ok(OpenFile { core: Rc::clone(self), fd: Rc::new(file.into()), path })
+        let (core, path) = (Rc::clone(self), path.to_owned());
+        self.finish(async move {
+            core.disable_polling(&path).await;
+            let options = options(mode);
+            // glommio looks at the path again after it has opened it, and panics if it is gone.
+            let dma = AssertUnwindSafe(options.dma_open(&path)).catch_unwind().await;
+            let dma = dma.map_err(|panic| {
+                let message = panic_message(panic.as_ref());
+                io::Error::other(format!("opening {} panicked: {message}", path.display()))
+            })?;
+            Ok(OpenFile { core, dma: dma.map_err(cause)?, path })
+        })
+        .await
+    }
+
+    /// glommio finds out with the first file it opens of a device whether it can poll the device
+    /// for completions, and is wrong when that file is empty. A core that has other things to do
+    /// never wants to poll: the first file is one that can't be read, which ends the matter.
+    async fn disable_polling(&self, path: &Path) {
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        let real = fs::canonicalize(path).ok();
+        let dir = real.as_deref().and_then(Path::parent).unwrap_or(parent);
+        let Ok(device) = fs::metadata(real.as_deref().unwrap_or(dir)).map(|m| m.dev()) else {
+            return;
+        };
+        if self.probed().borrow().contains(&device) {
+            return;
+        }
+        let mut write_only = OpenOptions::new();
+        write_only.write(true);
+        let nameless = write_only.clone().tmpfile(true).dma_open(dir).await;
+        let probed = match nameless {
+            Ok(file) => file.close().await.is_ok(),
+            // Not every file system has files without names.
+            Err(_) => {
+                let name = dir.join(format!(".probe-{}-{}", std::process::id(), self.id()));
+                let named = write_only.create_new(true).dma_open(&name).await;
+                let removed = fs::remove_file(&name);
+                named.is_ok() && removed.is_ok()
+            }
+        };
+        // A directory that can't be written to is left to glommio's own probe.
+        if probed {
+            self.probed().borrow_mut().insert(device);
+        }
     }
 
     pub(in crate::rt) async fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -114,25 +168,31 @@ pub(in crate::rt) fn lock_file(path: &Path) -> io::Result<fs::File> {
 
 impl OpenFile {
     pub(in crate::rt) async fn write_at(
-        &self,
+        self: &Rc<Self>,
         buf: Rc<DmaBuf>,
         len: usize,
         pos: u64,
     ) -> io::Result<()> {
+        let file = Rc::clone(self);
+        self.core.finish(async move { file.write_whole(&buf, len, pos).await }).await
+    }
+
+    async fn write_whole(&self, buf: &DmaBuf, len: usize, pos: u64) -> io::Result<()> {
         let mut done = 0;
         // A device may take less than it was given; it says why on the next attempt.
         while done < len {
-            let (from, rest) =
-                (buf[done..len].as_ptr(), u32::try_from(len - done).unwrap_or(CHUNK_MAX));
-            let entry = opcode::Write::new(self.target(), from, rest).offset(pos + done as u64);
-            let keep = Keep::Write(Rc::clone(&self.fd), Rc::clone(&buf));
-            // SAFETY: the entry points into `buf`'s allocation, which does not move with the `Rc`,
-            // is at least `done + rest` bytes long and can't be written by others while shared; and
-            // to the descriptor. `keep` owns both.
-            let (result, _) = unsafe { self.core.ring().start(entry.build(), keep) }.await;
-            match outcome(result) {
+            let at = pos + done as u64;
+            let written = match buf.device(len) {
+                Some(whole) if done == 0 => self.dma.write_rc_at(Rc::clone(whole), at).await,
+                _ => self.dma.write_at(self.copy(&buf[done..len]), at).await,
+            };
+            match written.map_err(cause) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
-                Ok(n) => done += n,
+                // What is behind a whole block is written again.
+                Ok(n) => match n - n % DMA_ALIGN {
+                    0 => return Err(io::Error::from(io::ErrorKind::WriteZero)),
+                    blocks => done += blocks,
+                },
                 Err(e) if is_transient(&e) => {}
                 Err(e) => return Err(e),
             }
@@ -140,52 +200,78 @@ impl OpenFile {
         Ok(())
     }
 
-    pub(in crate::rt) async fn read_at(&self, pos: u64, len: usize) -> io::Result<DmaBuf> {
-        let mut buf = self.core.alloc(len);
-        let mut done = 0;
-        while done < len {
-            let (to, rest) =
-                (buf[done..].as_mut_ptr(), u32::try_from(len - done).unwrap_or(CHUNK_MAX));
-            let entry = opcode::Read::new(self.target(), to, rest).offset(pos + done as u64);
-            let keep = Keep::Read(Rc::clone(&self.fd), buf);
-            // SAFETY: the entry points into `buf`'s allocation, which does not move with the
-            // handle and is at least `done + rest` bytes long, and to the descriptor. `keep` owns
-            // both, the buffer exclusively.
-            let (result, kept) = unsafe { self.core.ring().start(entry.build(), keep) }.await;
-            let Keep::Read(_, returned) = kept else {
-                unreachable!("an operation keeps what it was given")
-            };
-            buf = returned;
-            match outcome(result) {
-                Ok(n) => {
-                    done += n;
-                    // Only the end of the file leaves a read unaligned.
-                    if n == 0 || !n.is_multiple_of(DMA_ALIGN) {
-                        break;
-                    }
-                }
+    /// A buffer of just these bytes. glommio's allocator halves its memory, so it is asked for
+    /// powers of two.
+    fn copy(&self, bytes: &[u8]) -> DmaBuffer {
+        let mut copy = self.dma.alloc_dma_buffer(bytes.len().next_power_of_two());
+        copy.trim_to_size(bytes.len());
+        copy.as_bytes_mut().copy_from_slice(bytes);
+        copy
+    }
+
+    pub(in crate::rt) async fn read_at(
+        self: &Rc<Self>,
+        pos: u64,
+        len: usize,
+    ) -> io::Result<DmaBuf> {
+        let file = Rc::clone(self);
+        self.core.finish(async move { file.read_whole(pos, len).await }).await
+    }
+
+    async fn read_whole(&self, pos: u64, len: usize) -> io::Result<DmaBuf> {
+        let mut buf = self.read_some(pos, len).await?;
+        let mut done = buf.len();
+        if self.is_complete(pos, done, len)? {
+            return Ok(buf);
+        }
+        // The device returned less than there is, which hardly ever happens.
+        let mut whole = self.core.alloc(len);
+        loop {
+            whole[done - buf.len()..done].copy_from_slice(&buf);
+            if buf.is_empty() || self.is_complete(pos, done, len)? {
+                whole.truncate(done);
+                return Ok(whole);
+            }
+            buf = self.read_some(pos + done as u64, len - done).await?;
+            done += buf.len();
+        }
+    }
+
+    /// Only the end of the file leaves a read unaligned.
+    fn is_complete(&self, pos: u64, done: usize, len: usize) -> io::Result<bool> {
+        let all = done == len || !done.is_multiple_of(DMA_ALIGN);
+        Ok(all || pos + done as u64 >= self.len()?)
+    }
+
+    async fn read_some(&self, pos: u64, len: usize) -> io::Result<DmaBuf> {
+        loop {
+            // Its sibling for unaligned reads returns garbage at the end of a file.
+            match self.dma.read_at_aligned(pos, len).await.map_err(cause) {
+                Ok(read) => return Ok(self.core.buffer_of(read, len)),
                 Err(e) if is_transient(&e) => {}
                 Err(e) => return Err(e),
             }
         }
-        buf.truncate(done);
-        Ok(buf)
     }
 
-    pub(in crate::rt) async fn sync(&self) -> io::Result<()> {
-        let entry = opcode::Fsync::new(self.target()).flags(types::FsyncFlags::DATASYNC).build();
-        self.simple(entry).await
+    pub(in crate::rt) async fn sync(self: &Rc<Self>) -> io::Result<()> {
+        let file = Rc::clone(self);
+        self.core.finish(async move { file.dma.fdatasync().await.map_err(cause) }).await
     }
 
-    pub(in crate::rt) async fn allocate(&self, len: u64) -> io::Result<()> {
+    pub(in crate::rt) async fn allocate(self: &Rc<Self>, len: u64) -> io::Result<()> {
         if self.len()? >= len {
             return Ok(());
         }
-        self.simple(opcode::Fallocate::new(self.target(), len).build()).await
+        let file = Rc::clone(self);
+        self.core
+            .finish(async move { file.dma.pre_allocate(len, false).await.map_err(cause) })
+            .await
     }
 
+    /// By a descriptor of its own: glommio's pool would not notice that the file was closed.
     pub(in crate::rt) async fn truncate(&self, len: u64) -> io::Result<()> {
-        let fd = self.fd.try_clone()?;
+        let fd = self.duplicate()?;
         self.core.in_pool(move || fs::File::from(fd).set_len(len)).await
     }
 
@@ -195,7 +281,7 @@ impl OpenFile {
         // the descriptor is open.
         let (result, stat) = unsafe {
             let mut stat = std::mem::zeroed::<libc::stat64>();
-            (libc::fstat64(self.fd.as_raw_fd(), &raw mut stat), stat)
+            (libc::fstat64(self.dma.as_raw_fd(), &raw mut stat), stat)
         };
         match result {
             0 => Ok(u64::try_from(stat.st_size).unwrap_or(0)),
@@ -203,24 +289,21 @@ impl OpenFile {
         }
     }
 
-    /// The last close of a removed file frees its blocks, which takes time: not on the core.
+    /// The last close of a removed file frees its blocks, which takes time: it happens in the pool.
     pub(in crate::rt) async fn close(self) -> io::Result<()> {
-        let Self { core, fd, .. } = self;
-        match Rc::try_unwrap(fd) {
-            Ok(fd) => core.in_pool(move || close(fd)).await,
-            // An abandoned operation holds it, and closes it when it completes.
-            Err(_) => Ok(()),
-        }
+        let last = self.duplicate()?;
+        let Self { core, dma, .. } = self;
+        let pool = Rc::clone(&core);
+        core.finish(async move {
+            let closed = dma.close().await.map_err(cause);
+            pool.in_pool(move || close(last)).await.and(closed)
+        })
+        .await
     }
 
-    async fn simple(&self, entry: io_uring::squeue::Entry) -> io::Result<()> {
-        // SAFETY: the entry refers to the descriptor only, and `keep` owns it.
-        let completion = unsafe { self.core.ring().start(entry, Keep::File(Rc::clone(&self.fd))) };
-        outcome(completion.await.0).map(drop)
-    }
-
-    fn target(&self) -> types::Fd {
-        types::Fd(self.fd.as_raw_fd())
+    fn duplicate(&self) -> io::Result<OwnedFd> {
+        // SAFETY: the descriptor is open while `self.dma` lives, which outlives this borrow.
+        unsafe { BorrowedFd::borrow_raw(self.dma.as_raw_fd()) }.try_clone_to_owned()
     }
 }
 
@@ -230,24 +313,23 @@ impl fmt::Debug for OpenFile {
     }
 }
 
-/// A completion's result as a call would have returned it.
-pub(super) fn outcome(result: i32) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+/// The system's error in what glommio makes of it.
+pub(super) fn cause(e: GlommioError<()>) -> io::Error {
+    match e {
+        GlommioError::IoError(e) | GlommioError::EnhancedIoError { source: e, .. } => e,
+        other => other.into(),
+    }
 }
 
 fn is_transient(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }
 
-fn open_direct(path: &Path, mode: OpenMode) -> io::Result<fs::File> {
-    let mut options = fs::File::options();
+fn options(mode: OpenMode) -> OpenOptions {
+    let mut options = OpenOptions::new();
     options.read(true).write(mode != OpenMode::Read);
     options.create(mode == OpenMode::Create).create_new(mode == OpenMode::CreateNew);
-    match options.clone().custom_flags(libc::O_DIRECT).open(path) {
-        // A file system in memory may have no direct I/O, and needs none.
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => options.open(path),
-        opened => opened,
-    }
+    options
 }
 
 fn list(path: &Path) -> io::Result<Vec<DirEntry>> {
@@ -302,6 +384,3 @@ fn close(fd: OwnedFd) -> io::Result<()> {
         _ => Err(io::Error::last_os_error()),
     }
 }
-
-/// The most that one operation moves, should a buffer not fit into 32 bits.
-const CHUNK_MAX: u32 = 1 << 30;

@@ -1,8 +1,7 @@
 //! The real form of the runtime: one thread per core with a glommio executor on it.
 //!
-//! glommio gives tasks, timers, TCP readiness and the blocking pool; a ring of our own gives disk
-//! I/O ([`ring`] says why). glommio 0.9.0 has faults that could each sink a broker. Where each is
-//! met:
+//! All I/O on files' contents and all waiting for sockets goes through glommio. glommio 0.9.0 has
+//! faults that could each sink a broker. Where each is met:
 //!
 //! | fault | met by |
 //! |---|---|
@@ -11,8 +10,12 @@
 //! | a task's panic ends the thread | the fence in `task`, around every task |
 //! | a panic in the blocking pool ends its thread | `Core::blocking` |
 //! | a cancelled task leaks | tasks are always detached |
-//! | a dropped accept loses connections; `TcpListener` shares ports | `net::Listener` |
-//! | files: wrong polling probe, reads past the end, whole buffers only | `ring`, `file` |
+//! | a dropped accept loses connections; `TcpListener` shares ports | `net::Accepting` |
+//! | polls the disk when the first file it sees is empty | `Core::disable_polling` |
+//! | a dropped open loses its descriptor | `op` |
+//! | reads past the end, short writes, sizes by path | `file::OpenFile` |
+//! | writes whole buffers only | `dma`, `file::OpenFile::copy` |
+//! | a truncation in its pool hits whoever has the descriptor by then | `file::OpenFile::truncate` |
 //! | sends one slice at a time; no FIN before the next turn | `net::Stream` |
 //! | a spawned task runs inside its spawner | `core::spawn` |
 //! | the first sleep is slow | `start::live` |
@@ -22,7 +25,7 @@ mod check;
 mod core;
 pub(super) mod file;
 pub(super) mod net;
-mod ring;
+mod op;
 mod start;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
-//! TCP of the real form: system calls that never block, glommio for readiness.
+//! TCP of the real form: glommio accepts; data moves by system calls that never block, with glommio
+//! for readiness.
 //!
 //! `recv` and `sendmsg` are tried first, with the caller's own buffers; only when the socket has
 //! nothing, or no room, does glommio's stream wait for it. The wait moves one byte (or one piece)
@@ -6,36 +7,49 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::{Future, poll_fn},
-    io,
+    collections::VecDeque,
+    future::poll_fn,
+    io, mem,
     net::{Shutdown, SocketAddr},
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker},
 };
 
 use futures_io::{AsyncRead, AsyncWrite};
-use glommio::net::TcpStream;
-use io_uring::{opcode, types};
+use glommio::net::{TcpListener, TcpStream};
 use smallvec::SmallVec;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{
-    Core,
-    file::outcome,
-    ring::{Completion, Keep},
-};
+use super::{Core, file::cause, op::Counted};
 
 /// A listening socket.
 pub(in crate::rt) struct Listener {
-    core: Rc<Core>,
-    fd: Rc<OwnedFd>,
+    accepting: Rc<Accepting>,
     local: SocketAddr,
-    /// The accept that the kernel works on; it outlives a dropped `accept` future, so that no
-    /// connection is lost with one.
-    accepting: RefCell<Option<Completion>>,
-    down: Cell<bool>,
+}
+
+/// A listening socket and the task that accepts from it. That task is never cancelled: glommio
+/// would lose a connection that arrives meanwhile.
+pub(super) struct Accepting {
+    tcp: TcpListener,
+    /// Owned by `tcp`.
+    fd: RawFd,
+    state: RefCell<Accepted>,
+}
+
+#[derive(Default)]
+struct Accepted {
+    /// Connections, at the end perhaps an error, that nobody has taken yet.
+    queue: VecDeque<io::Result<(Handoff, SocketAddr)>>,
+    /// Accept no more before the queue is empty: the last attempt failed.
+    failed: bool,
+    down: bool,
+    /// Waits for a connection.
+    taker: Option<Waker>,
+    /// The accepting task, waiting for room.
+    acceptor: Option<Waker>,
 }
 
 /// A connection between two cores.
@@ -73,14 +87,18 @@ impl Core {
         socket.bind(&addr.into())?;
         socket.listen(i32::try_from(backlog.max(1)).unwrap_or(i32::MAX))?;
         let local = address(socket.local_addr()?)?;
-        let fd = Rc::new(OwnedFd::from(socket));
-        Ok(Listener {
-            core: Rc::clone(self),
-            fd,
-            local,
-            accepting: RefCell::default(),
-            down: Cell::new(false),
-        })
+        let fd = socket.into_raw_fd();
+        // SAFETY: the descriptor is a listening socket that nobody else owns any more.
+        let tcp = unsafe { TcpListener::from_raw_fd(fd) };
+        let accepting = Rc::new(Accepting { tcp, fd, state: RefCell::default() });
+        self.register(&accepting);
+        let counted = Counted::new(self);
+        let task = Rc::clone(&accepting);
+        self.spawn(async move {
+            task.run().await;
+            drop(counted);
+        });
+        Ok(Listener { accepting, local })
     }
 
     pub(in crate::rt) async fn connect(&self, addr: SocketAddr) -> io::Result<Stream> {
@@ -103,45 +121,11 @@ impl Listener {
     }
 
     pub(in crate::rt) async fn accept(&self) -> io::Result<(Handoff, SocketAddr)> {
-        loop {
-            if self.down.get() {
-                return Err(io::Error::from(io::ErrorKind::InvalidInput));
-            }
-            match outcome(poll_fn(|cx| self.poll_accept(cx)).await) {
-                Ok(fd) => {
-                    let fd = i32::try_from(fd).expect("a descriptor is an int");
-                    // SAFETY: a non-negative result of an accept is a descriptor that only we know.
-                    let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(fd) });
-                    // A peer that is gone already has no address any more.
-                    let Ok(peer) = socket.peer_addr().and_then(address) else { continue };
-                    let local = address(socket.local_addr()?)?;
-                    return Ok((Handoff { fd: socket.into(), local, peer }, peer));
-                }
-                // The peer gave up before it was accepted.
-                Err(e) if is_peers_fault(&e) => {}
-                Err(e) => return Err(e),
-            }
-        }
-    }
-
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<i32> {
-        let mut accepting = self.accepting.borrow_mut();
-        let completion = accepting.get_or_insert_with(|| {
-            let listener = types::Fd(self.fd.as_raw_fd());
-            let entry = opcode::Accept::new(listener, std::ptr::null_mut(), std::ptr::null_mut())
-                .flags(libc::SOCK_CLOEXEC)
-                .build();
-            // SAFETY: the entry refers to the listening descriptor only, and `keep` owns it.
-            unsafe { self.core.ring().start(entry, Keep::Accept(Rc::clone(&self.fd))) }
-        });
-        let (result, _) = ready!(Pin::new(completion).poll(cx));
-        *accepting = None;
-        Poll::Ready(result)
+        poll_fn(|cx| self.accepting.poll_take(cx)).await
     }
 
     pub(in crate::rt) fn shutdown(&self) {
-        self.down.set(true);
-        shut_down(&self.fd);
+        self.accepting.shutdown();
     }
 }
 
@@ -151,13 +135,100 @@ impl Drop for Listener {
     }
 }
 
-/// Ends listening, also for an accept that is under way.
-pub(super) fn shut_down(listener: &OwnedFd) {
-    if let Err(e) = SockRef::from(listener).shutdown(Shutdown::Both)
-        && e.kind() != io::ErrorKind::NotConnected
-    {
-        tracing::warn!(error = %e, "a listening socket did not shut down");
+impl Accepting {
+    /// Accepts until the socket is shut down.
+    async fn run(&self) {
+        while poll_fn(|cx| self.poll_room(cx)).await {
+            let accepted = self.tcp.shared_accept().await.map_err(cause).and_then(|accepted| {
+                let stream = accepted.bind_to_executor();
+                // SAFETY: the descriptor is open while `stream` lives, which outlives this borrow.
+                let fd = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+                // glommio gives a descriptor away only as a stream of this core.
+                fd.try_clone_to_owned().map(Socket::from)
+            });
+            let taker = match accepted {
+                Ok(socket) => match handoff(socket) {
+                    Ok(accepted) => self.put(Ok(accepted)),
+                    // A peer that is gone already has no address any more.
+                    Err(_) => None,
+                },
+                // The peer gave up before it was accepted.
+                Err(e) if is_peers_fault(&e) => None,
+                Err(e) => self.put(Err(e)),
+            };
+            if let Some(taker) = taker {
+                taker.wake();
+            }
+        }
     }
+
+    /// False once the socket is shut down.
+    fn poll_room(&self, cx: &Context<'_>) -> Poll<bool> {
+        let mut state = self.state.borrow_mut();
+        if state.down {
+            return Poll::Ready(false);
+        }
+        let room = if state.failed { 1 } else { ACCEPTED_MAX };
+        if state.queue.len() < room {
+            state.failed = false;
+            return Poll::Ready(true);
+        }
+        state.acceptor = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn put(&self, accepted: io::Result<(Handoff, SocketAddr)>) -> Option<Waker> {
+        let mut state = self.state.borrow_mut();
+        if state.down {
+            return None;
+        }
+        state.failed = accepted.is_err();
+        state.queue.push_back(accepted);
+        state.taker.take()
+    }
+
+    fn poll_take(&self, cx: &Context<'_>) -> Poll<io::Result<(Handoff, SocketAddr)>> {
+        let mut state = self.state.borrow_mut();
+        if state.down {
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::InvalidInput)));
+        }
+        let Some(accepted) = state.queue.pop_front() else {
+            state.taker = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        let acceptor = state.acceptor.take();
+        drop(state);
+        if let Some(acceptor) = acceptor {
+            acceptor.wake();
+        }
+        Poll::Ready(accepted)
+    }
+
+    /// Ends listening, also for an accept that is under way.
+    pub(super) fn shutdown(&self) {
+        let mut state = self.state.borrow_mut();
+        if mem::replace(&mut state.down, true) {
+            return;
+        }
+        let wakers = [state.taker.take(), state.acceptor.take()];
+        let unwanted = mem::take(&mut state.queue);
+        drop(state);
+        drop(unwanted);
+        // SAFETY: the descriptor is open while `self.tcp` lives, which outlives this borrow.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
+        if let Err(e) = SockRef::from(&fd).shutdown(Shutdown::Both)
+            && e.kind() != io::ErrorKind::NotConnected
+        {
+            tracing::warn!(error = %e, "a listening socket did not shut down");
+        }
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+fn handoff(socket: Socket) -> io::Result<(Handoff, SocketAddr)> {
+    let peer = address(socket.peer_addr()?)?;
+    let local = address(socket.local_addr()?)?;
+    Ok((Handoff { fd: socket.into(), local, peer }, peer))
 }
 
 impl Stream {
@@ -383,3 +454,6 @@ const LOW_WATER_MAX: usize = 256 << 10;
 
 /// The kernel takes so many vectors per call.
 const IOV_MAX: usize = 1024;
+
+/// Connections are accepted so far ahead of whoever takes them; more wait in the kernel's backlog.
+const ACCEPTED_MAX: usize = 16;

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     ids::CoreId,
-    rt::{JoinHandle, Rt, RtForm, task::panic_message},
+    rt::{JoinHandle, Rt, RtForm, dma::GLOMMIO_BYTES, task::panic_message},
 };
 
 /// How to run one core.
@@ -140,14 +140,7 @@ where
     };
     let (common, idle_bytes_max) = (common.clone(), spec.dma_idle_bytes_max);
     executor.run(async move {
-        let core = match Core::start(id, &common, idle_bytes_max) {
-            Ok(core) => core,
-            Err(e) => {
-                let message = e.to_string();
-                drop(up.send(Err(check::from_io(e))));
-                return Err(message);
-            }
-        };
+        let core = Core::start(id, &common, idle_bytes_max);
         // The first sleep of a process registers its memory barriers, which takes milliseconds.
         timer::sleep(Duration::from_micros(1)).await;
         let rt = Rt(RtForm::Real(Rc::clone(&core)));
@@ -159,7 +152,7 @@ where
         let (handle, task) = JoinHandle::pair("main", main, |_| {});
         task.await;
         let result = handle.await.map_err(|panicked| panicked.message);
-        settle(&core).await;
+        core.settle().await;
         result
     })
 }
@@ -167,8 +160,7 @@ where
 fn executor(spec: &CoreSpec) -> Result<LocalExecutor, StartError> {
     let placement = spec.cpu.map_or(Placement::Unbound, Placement::Fixed);
     let builder = LocalExecutorBuilder::new(placement)
-        // glommio's own buffers serve only the eventfd: file contents have theirs.
-        .io_memory(GLOMMIO_MEMORY_BYTES)
+        .io_memory(GLOMMIO_BYTES)
         // Short timers make the fault that the heartbeat bounds more likely.
         .preempt_timer(Duration::from_millis(10))
         .blocking_thread_pool_placement(PoolPlacement::Unbound(2));
@@ -178,18 +170,3 @@ fn executor(spec: &CoreSpec) -> Result<LocalExecutor, StartError> {
     };
     builder.make().map_err(|e| check::from_glommio(e, spec.cpu))
 }
-
-/// Lets what dropped futures left behind reach the kernel.
-async fn settle(core: &Core) {
-    for _ in 0..SETTLE_ROUNDS {
-        timer::sleep(Duration::from_millis(1)).await;
-        if core.ring().in_flight() == 0 {
-            break;
-        }
-    }
-}
-
-const GLOMMIO_MEMORY_BYTES: usize = 64 << 10;
-
-/// Milliseconds that a core waits for its last disk operations.
-const SETTLE_ROUNDS: usize = 1000;

@@ -73,6 +73,121 @@ behaviours! {
         assert!(read.iter().all(|b| *b != 0xff), "a reused buffer was written");
     }
 
+    async fn a_buffer_is_as_it_was_when_its_write_began(rt: Rt, dir: PathBuf) {
+        let file = rt.open(&dir.join("f"), OpenMode::Create).await.unwrap();
+        for len in [65536, 12288] {
+            let buf = filled(&rt, 65536, 1);
+            let write = file.write_at(Rc::clone(&buf), len, 0);
+            let _ = futures_util::future::select(Box::pin(write), Box::pin(rt.turn())).await;
+            // Whoever has the buffer alone may change it.
+            if let Ok(mut buf) = Rc::try_unwrap(buf) {
+                buf.fill(0xff);
+            }
+        }
+        rt.sleep(std::time::Duration::from_millis(50)).await;
+        let read = file.read_at(0, 65536).await.unwrap();
+        assert!(read.iter().all(|b| *b != 0xff));
+    }
+
+    async fn any_part_of_a_buffer_is_written(rt: Rt, dir: PathBuf) {
+        let file = rt.open(&dir.join("f"), OpenMode::Create).await.unwrap();
+        let mut buf = rt.alloc(256 << 10);
+        for (i, block) in buf.chunks_mut(4096).enumerate() {
+            block.fill(i as u8);
+        }
+        let buf = Rc::new(buf);
+        // Several parts at once, with the whole among them; the caller reads meanwhile.
+        let writes = [1, 3, 25, 32, 63, 64, 64].into_iter().enumerate().map(|(i, blocks)| {
+            let (file, buf) = (file.clone(), Rc::clone(&buf));
+            let write = rt.spawn("writes", async move {
+                file.write_at(buf, blocks * 4096, (i as u64) << 20).await
+            });
+            (i, blocks, write)
+        });
+        for (i, blocks, write) in writes.collect::<Vec<_>>() {
+            assert_eq!(buf[4096 * 7], 7);
+            write.await.unwrap().unwrap();
+            let read = file.read_at((i as u64) << 20, 256 << 10).await.unwrap();
+            for (n, block) in read.chunks(4096).enumerate() {
+                let expected = if n < blocks { n as u8 } else { 0 };
+                assert!(block.iter().all(|b| *b == expected), "block {n} of {blocks}");
+            }
+        }
+        let mut buf = Rc::try_unwrap(buf).unwrap();
+        buf.fill(9);
+        file.write_at(Rc::new(buf), 256 << 10, 0).await.unwrap();
+        assert!(file.read_at(0, 256 << 10).await.unwrap().iter().all(|b| *b == 9));
+    }
+
+    async fn a_dropped_read_harms_nothing(rt: Rt, dir: PathBuf) {
+        let file = rt.open(&dir.join("f"), OpenMode::Create).await.unwrap();
+        file.write_at(filled(&rt, 65536, 5), 65536, 0).await.unwrap();
+        for _ in 0..50 {
+            let read = file.read_at(0, 65536);
+            let _ = futures_util::future::select(Box::pin(read), Box::pin(rt.turn())).await;
+            // What the device still reads into must not be handed out.
+            let mine = filled(&rt, 65536, 1);
+            rt.sleep(std::time::Duration::from_micros(100)).await;
+            assert!(mine.iter().all(|b| *b == 1));
+        }
+        drop(file.read_at(0, 4096));
+        let clean = file.read_at(0, 65536).await.unwrap();
+        assert!(clean.iter().all(|b| *b == 5));
+    }
+
+    async fn what_was_read_can_be_kept_changed_and_written(rt: Rt, dir: PathBuf) {
+        let file = rt.open(&dir.join("f"), OpenMode::Create).await.unwrap();
+        for i in 0..100_u8 {
+            let pos = u64::from(i) << 16;
+            file.write_at(filled(&rt, 65536, i), 65536, pos).await.unwrap();
+        }
+        let mut kept = Vec::new();
+        for i in 0..100 {
+            kept.push(file.read_at(i << 16, 65536).await.unwrap());
+        }
+        for (i, read) in kept.iter_mut().enumerate() {
+            assert!(read.iter().all(|b| usize::from(*b) == i), "read {i}");
+            read[1] = 0xee;
+            assert_eq!((usize::from(read[0]), read[1], read.len()), (i, 0xee, 65536));
+        }
+        drop(kept);
+        let read = file.read_at(3 << 16, 65536).await.unwrap();
+        assert_eq!(read[1], 3, "changing what was read changes no file");
+        file.write_at(Rc::new(read), 8192, 4 << 16).await.unwrap();
+        let read = file.read_at(4 << 16, 16384).await.unwrap();
+        assert!(read[..8192].iter().all(|b| *b == 3) && read[8192..].iter().all(|b| *b == 4));
+    }
+
+    async fn a_core_may_end_with_operations_under_way(rt: Rt, dir: PathBuf) {
+        let path = dir.join("f");
+        let file = rt.open(&path, OpenMode::Create).await.unwrap();
+        file.write_at(filled(&rt, 1 << 20, 1), 1 << 20, 0).await.unwrap();
+        for i in 0..32 {
+            let (file, own, path) = (file.clone(), rt.clone(), path.clone());
+            let buf = filled(&rt, 65536, 2);
+            rt.spawn("is not awaited", async move {
+                drop(file.read_at(0, 1 << 20).await);
+                drop(file.write_at(buf, if i % 2 == 0 { 65536 } else { 4096 }, 0).await);
+                drop(file.sync().await);
+                drop(own.open(&path, OpenMode::Read).await);
+            })
+            .detach();
+        }
+        rt.turn().await;
+    }
+
+    async fn opening_leaves_no_other_name(rt: Rt, dir: PathBuf) {
+        let file = rt.open(&dir.join("f"), OpenMode::CreateNew).await.unwrap();
+        let second = dir.join("g");
+        let open = rt.open(&second, OpenMode::Create);
+        let _ = futures_util::future::select(Box::pin(open), Box::pin(rt.turn())).await;
+        drop(rt.open(&dir.join("h"), OpenMode::Create));
+        rt.sleep(std::time::Duration::from_millis(20)).await;
+        let names = rt.list_dir(&dir).await.unwrap();
+        assert!(names.iter().all(|e| e.name == "f" || e.name == "g"), "{names:?}");
+        file.close().await.unwrap();
+    }
+
     async fn open_modes(rt: Rt, dir: PathBuf) {
         let path = dir.join("f");
         assert_eq!(kind(rt.open(&path, OpenMode::Read).await), io::ErrorKind::NotFound);

@@ -197,29 +197,6 @@ behaviours! {
         }
     }
 
-    async fn a_dropped_accept_loses_no_connection(rt: Rt, _dir: PathBuf) {
-        let listener = rt.listen(ANY_PORT, 64).await.unwrap();
-        let addr = listener.local_addr();
-        let own = rt.clone();
-        let clients = rt.spawn("connects", async move {
-            let mut streams = Vec::new();
-            for _ in 0..40 {
-                streams.push(own.connect(addr).await.unwrap());
-                own.sleep(Duration::from_micros(200)).await;
-            }
-            streams
-        });
-        let (mut accepted, mut dropped) = (Vec::new(), 0);
-        while accepted.len() < 40 {
-            match select(Box::pin(listener.accept()), rt.sleep(Duration::from_micros(50))).await {
-                Either::Left((accept, _)) => accepted.push(accept.unwrap()),
-                Either::Right(_) => dropped += 1,
-            }
-        }
-        assert!(dropped > 0);
-        assert_eq!(clients.await.unwrap().len(), 40);
-    }
-
     async fn a_dropped_stream_closes(rt: Rt, _dir: PathBuf) {
         let (client, server) = pair(&rt).await;
         server.send(&[b"last words"]).await.unwrap();
@@ -270,6 +247,53 @@ behaviours! {
         let (accepted, _) = accepting.await.unwrap();
         assert_eq!(accepted, 5);
         assert!(listener.accept().await.is_err());
+    }
+
+    async fn a_dropped_accept_loses_no_connection(rt: Rt, _dir: PathBuf) {
+        const CONNECTIONS: usize = 40;
+        let listener = rt.listen(ANY_PORT, 64).await.unwrap();
+        let (own, addr) = (rt.clone(), listener.local_addr());
+        let clients = rt.spawn("connects", async move {
+            let mut clients = Vec::new();
+            for _ in 0..CONNECTIONS {
+                clients.push(own.connect(addr).await.unwrap());
+                own.sleep(Duration::from_micros(130)).await;
+            }
+            clients
+        });
+        let (mut accepted, mut dropped) = (Vec::new(), 0);
+        while accepted.len() < CONNECTIONS {
+            let limit = rt.sleep(Duration::from_micros(100));
+            match select(Box::pin(listener.accept()), limit).await {
+                Either::Left((connection, _)) => accepted.push(connection.unwrap()),
+                Either::Right(_) => dropped += 1,
+            }
+        }
+        assert!(dropped > 0);
+        let clients = clients.await.unwrap();
+        for (handoff, peer) in accepted {
+            let server = Stream::adopt(&rt, handoff).unwrap();
+            let client = clients.iter().find(|c| c.local_addr() == peer).unwrap();
+            client.send(&[b"hello"]).await.unwrap();
+            assert_eq!(recv_exact(&server, 5).await.unwrap(), b"hello");
+        }
+    }
+
+    async fn connections_wait_for_whoever_accepts(rt: Rt, _dir: PathBuf) {
+        let listener = rt.listen(ANY_PORT, 64).await.unwrap();
+        let mut clients = Vec::new();
+        for _ in 0..30 {
+            clients.push(rt.connect(listener.local_addr()).await.unwrap());
+        }
+        rt.sleep(Duration::from_millis(2)).await;
+        for client in &clients {
+            assert_eq!(listener.accept().await.unwrap().1, client.local_addr());
+        }
+        let unwanted = rt.connect(listener.local_addr()).await.unwrap();
+        rt.sleep(Duration::from_millis(2)).await;
+        listener.shutdown();
+        assert!(listener.accept().await.is_err());
+        assert!(matches!(unwanted.recv(&mut [0; 1]).await, Ok(0) | Err(_)), "closed, not leaked");
     }
 
     async fn a_connection_is_handed_over(rt: Rt, _dir: PathBuf) {
