@@ -15,6 +15,7 @@ use slab::Slab;
 use wire::writer::{Encoded, Writer};
 
 use crate::api::authz::Authorizer;
+use crate::api::init_producer_id::ProducerIds;
 use crate::conn::budget::Budget;
 use crate::conn::read::Memory;
 use crate::conn::watch::Watch;
@@ -47,6 +48,7 @@ pub(crate) struct Core {
     pub(crate) metrics: NetMetrics,
     pub(crate) quiet: QuietLines,
     pub(crate) authorizer: Authorizer,
+    pub(crate) producer_ids: ProducerIds,
     /// The storage side of this core.
     pub(crate) engine: Rc<EngineCx>,
     /// This core's hold on each of `log.dirs`, in their order.
@@ -97,6 +99,7 @@ impl Core {
             metrics: NetMetrics::default(),
             quiet: QuietLines::default(),
             authorizer: Authorizer,
+            producer_ids: ProducerIds::default(),
             published: RefCell::new(published),
             draining: Cell::new(false),
             node,

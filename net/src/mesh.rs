@@ -28,6 +28,15 @@ use engine::ids::CoreId;
 use engine::rt::{Map, MeshPort, Rt, TrySendError};
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Either, abortable};
+use replication::controller::Refusal;
+use replication::controller::configs::{AlterConfigs, AlterOutcome};
+use replication::controller::create::{CreateTopics, TopicOutcome};
+use replication::controller::delete::DeleteOutcome;
+use replication::controller::elect::ElectionOutcome;
+use replication::controller::grow::{CreatePartitions, GrowOutcome};
+use replication::controller::producer_ids::ProducerIdBlock;
+use replication::controller::reassign::{AlterReassignments, Ongoing, ReassignOutcome};
+use replication::quorum::QuorumDescription;
 use slab::Slab;
 
 use crate::api;
@@ -35,6 +44,7 @@ use crate::boot::stop;
 use crate::conn::Handover;
 use crate::core::Core;
 use crate::listen::Seat;
+use crate::meta::requests::{self, Decided};
 use crate::node::Node;
 use crate::{publish, session};
 
@@ -420,8 +430,16 @@ calls! {
     FetchWait(api::fetch::Wait) -> (), by api::fetch::wait, cancellable;
     /// Places in the logs of one ListOffsets request.
     ListOffsets(api::list_offsets::Work) -> api::list_offsets::Outcome, by api::list_offsets::serve;
-    /// Changes of the metadata; for core 0.
-    CreateTopics(api::create_topics::Work) -> api::create_topics::Outcome, by api::create_topics::serve;
+    // Changes of the metadata; for core 0.
+    CreateTopics(CreateTopics) -> Decided<Vec<TopicOutcome>>, by requests::create_topics;
+    DeleteTopics(requests::DeleteTopics) -> Decided<Vec<DeleteOutcome>>, by requests::delete_topics;
+    CreatePartitions(CreatePartitions) -> Decided<Vec<GrowOutcome>>, by requests::create_partitions;
+    AlterConfigs(AlterConfigs) -> Decided<Vec<AlterOutcome>>, by requests::alter_configs;
+    ElectLeaders(requests::ElectLeaders) -> Decided<Vec<ElectionOutcome>>, by requests::elect_leaders;
+    AlterReassignments(AlterReassignments) -> Decided<Vec<ReassignOutcome>>, by requests::alter_reassignments;
+    ListReassignments(requests::ListReassignments) -> Decided<Vec<Ongoing>>, by requests::list_reassignments;
+    DescribeQuorum(requests::DescribeQuorum) -> Decided<QuorumDescription>, by requests::describe_quorum;
+    AllocateProducerIds(requests::AllocateProducerIds) -> Decided<Result<ProducerIdBlock, Refusal>>, by requests::allocate_producer_ids;
     /// Something about a fetch session.
     FetchSession(session::Work) -> session::Outcome, by session::serve;
     /// New first offsets.

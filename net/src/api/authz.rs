@@ -27,6 +27,9 @@ pub(crate) enum ResourceKind {
     Cluster = 4,
 }
 
+/// The name of the one resource of kind [`ResourceKind::Cluster`].
+pub(crate) const CLUSTER: &str = "kafka-cluster";
+
 /// Decides.
 #[derive(Debug, Default)]
 pub(crate) struct Authorizer;

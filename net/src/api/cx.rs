@@ -17,11 +17,13 @@ use wire::schema::{self, Message};
 use wire::writer::Writer;
 
 use super::Row;
+use super::errors::Failure;
 use crate::conn::Conn;
 use crate::conn::budget::Ticket;
 use crate::conn::reply::{Records, Refusal, Reply, Response};
 use crate::core::Core;
 use crate::mesh::{self, CallError, Work};
+use crate::meta::requests::Decided;
 use crate::node::Listening;
 use crate::partitions::Home;
 
@@ -96,6 +98,19 @@ impl Cx {
         work: W,
     ) -> impl Future<Output = Result<W::Outcome, CallError>> + use<W> {
         mesh::call(&self.core, to, work)
+    }
+
+    /// Asks the controller, on core 0, for a change of the metadata; answers when it is committed
+    /// and every core has it.
+    pub(crate) async fn change<W, T>(&self, request: W) -> Result<T, Failure>
+    where
+        W: Work<Outcome = Decided<T>>,
+    {
+        match self.call(CoreId(0), request).await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(error)) => Err(Failure::told(&error)),
+            Err(error) => Err(Failure::told(&error)),
+        }
     }
 
     /// Resolves when waiting on the client's behalf has lost its point: it has gone, or the node

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use engine::ids::{LeaderEpoch, Offset};
 use futures_util::future::join_all;
+use replication::controller::names::is_internal;
 use replication::cores::PartitionKey;
 use wire::error_code::ErrorCode;
 use wire::msg::delete_records::{
@@ -17,7 +18,7 @@ use wire::primitives::Uuid;
 
 use super::Cx;
 use super::errors::{Coded, check_epoch};
-use super::metadata::is_internal;
+
 use super::scatter::Scatter;
 use crate::conn::reply::Reply;
 use crate::core::Core;

@@ -9,9 +9,11 @@ use engine::error::{AckError, AppendError, LogError, ReadError};
 use engine::ids::LeaderEpoch;
 use engine::partition::Partition;
 use engine::producer::ProducerError;
+use replication::controller::{ErrorKind, Refusal};
 use wire::error_code::ErrorCode;
 
 use crate::mesh::CallError;
+use crate::meta::ProposeError;
 use crate::partitions::Unserved;
 use crate::session::SessionError;
 
@@ -117,6 +119,56 @@ impl Coded for Unserved {
             Self::NotHere => ErrorCode::NOT_LEADER_OR_FOLLOWER,
             Self::Offline(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
+    }
+}
+
+impl Coded for ProposeError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Log(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+            Self::NotController => ErrorCode::NOT_CONTROLLER,
+        }
+    }
+}
+
+impl Coded for Refusal {
+    fn code(&self) -> ErrorCode {
+        match self.kind {
+            ErrorKind::UnknownTopicOrPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            ErrorKind::NotLeaderOrFollower => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            ErrorKind::InvalidTopic => ErrorCode::INVALID_TOPIC_EXCEPTION,
+            ErrorKind::UnsupportedVersion => ErrorCode::UNSUPPORTED_VERSION,
+            ErrorKind::TopicAlreadyExists => ErrorCode::TOPIC_ALREADY_EXISTS,
+            ErrorKind::InvalidPartitions => ErrorCode::INVALID_PARTITIONS,
+            ErrorKind::InvalidReplicationFactor => ErrorCode::INVALID_REPLICATION_FACTOR,
+            ErrorKind::InvalidReplicaAssignment => ErrorCode::INVALID_REPLICA_ASSIGNMENT,
+            ErrorKind::InvalidConfig => ErrorCode::INVALID_CONFIG,
+            ErrorKind::NotController => ErrorCode::NOT_CONTROLLER,
+            ErrorKind::InvalidRequest => ErrorCode::INVALID_REQUEST,
+            ErrorKind::PolicyViolation => ErrorCode::POLICY_VIOLATION,
+            ErrorKind::TopicDeletionDisabled => ErrorCode::TOPIC_DELETION_DISABLED,
+            ErrorKind::FencedLeaderEpoch => ErrorCode::FENCED_LEADER_EPOCH,
+            ErrorKind::StaleBrokerEpoch => ErrorCode::STALE_BROKER_EPOCH,
+            ErrorKind::PreferredLeaderNotAvailable => ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE,
+            ErrorKind::EligibleLeadersNotAvailable => ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE,
+            ErrorKind::ElectionNotNeeded => ErrorCode::ELECTION_NOT_NEEDED,
+            ErrorKind::NoReassignmentInProgress => ErrorCode::NO_REASSIGNMENT_IN_PROGRESS,
+            ErrorKind::InvalidUpdateVersion => ErrorCode::INVALID_UPDATE_VERSION,
+            ErrorKind::UnknownTopicId => ErrorCode::UNKNOWN_TOPIC_ID,
+            ErrorKind::DuplicateBrokerRegistration => ErrorCode::DUPLICATE_BROKER_REGISTRATION,
+            ErrorKind::BrokerIdNotRegistered => ErrorCode::BROKER_ID_NOT_REGISTERED,
+            ErrorKind::InconsistentClusterId => ErrorCode::INCONSISTENT_CLUSTER_ID,
+            ErrorKind::IneligibleReplica => ErrorCode::INELIGIBLE_REPLICA,
+            ErrorKind::NewLeaderElected => ErrorCode::NEW_LEADER_ELECTED,
+            ErrorKind::InvalidRegistration => ErrorCode::INVALID_REGISTRATION,
+            _ => ErrorCode::UNKNOWN_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self { code: refusal.code(), message: refusal.message.map(Cow::from) }
     }
 }
 

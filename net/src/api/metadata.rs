@@ -3,9 +3,12 @@
 //! A topic that does not exist is created where the client and `auto.create.topics.enable` allow
 //! it. The answer then has it: creation is confirmed by every core first.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use engine::ids::TopicId;
+use replication::controller::create::{CreateTopics, NewTopic};
+use replication::controller::{ErrorKind, names};
 use replication::image::{Image, Topic};
 use wire::error_code::ErrorCode;
 use wire::msg::metadata::{
@@ -14,10 +17,13 @@ use wire::msg::metadata::{
 };
 use wire::primitives::Uuid;
 
-use super::{Cx, ResourceKind};
+use super::Cx;
+use super::authz::{CLUSTER, Operation, ResourceKind};
+use super::errors::Coded;
 use crate::conn::reply::Reply;
 
 pub(super) async fn handle(cx: &Cx, request: MetadataRequest<'_>) -> Reply {
+    let refused = create_missing(cx, &request).await;
     let image = cx.image();
     let with_operations = request.include_topic_authorized_operations;
     let operations = |name: &str| match with_operations {
@@ -34,7 +40,7 @@ pub(super) async fn handle(cx: &Cx, request: MetadataRequest<'_>) -> Reply {
         known.map(|topic| known_topic(&image, topic, operations(&topic.name))).collect()
     } else {
         let asked = request.topics.iter().flat_map(|topics| topics.iter());
-        asked.map(|asked| asked_topic(&image, &asked, &operations)).collect()
+        asked.map(|asked| asked_topic(&image, &asked, &refused, &operations)).collect()
     };
     cx.reply(&MetadataResponse {
         throttle_time_ms: cx.throttle_ms(),
@@ -43,7 +49,7 @@ pub(super) async fn handle(cx: &Cx, request: MetadataRequest<'_>) -> Reply {
         controller_id: cx.core.node.id.0,
         topics,
         cluster_authorized_operations: match request.include_cluster_authorized_operations {
-            true => cx.allowed_operations(ResourceKind::Cluster, "kafka-cluster"),
+            true => cx.allowed_operations(ResourceKind::Cluster, CLUSTER),
             false => i32::MIN,
         },
         ..MetadataResponse::default()
@@ -65,9 +71,55 @@ fn brokers<'a, C: FromIterator<MetadataResponseBroker<'a>>>(cx: &Cx, image: &'a 
     serving.collect()
 }
 
+/// Creates the topics that are asked for and missing, where client and broker allow it. Returns
+/// why not, for those that could not be.
+async fn create_missing(cx: &Cx, request: &MetadataRequest<'_>) -> BTreeMap<String, ErrorCode> {
+    let mut refused = BTreeMap::new();
+    let image = cx.image();
+    let named = request.topics.iter().flat_map(|topics| topics.iter()).filter_map(|it| it.name);
+    let missing: BTreeSet<_> =
+        named.filter(|name| image.topics().named(name).is_none()).map(str::to_owned).collect();
+    let auto = request.allow_auto_topic_creation && cx.core.config().auto_create_topics_enable;
+    let (mut wanted, mut topics) = (Vec::new(), Vec::new());
+    for name in missing {
+        let allowed = cx.allows(Operation::Create, ResourceKind::Cluster, CLUSTER)
+            || cx.allows(Operation::Create, ResourceKind::Topic, &name);
+        if names::refusal(&name).is_some() {
+            refused.insert(name, ErrorCode::INVALID_TOPIC_EXCEPTION);
+        } else if auto && !allowed {
+            refused.insert(name, ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+        } else if auto {
+            let (partitions, replication_factor) = (-1, -1);
+            let name = name.clone();
+            topics.push(NewTopic { name, partitions, replication_factor, ..NewTopic::default() });
+        }
+    }
+    if topics.is_empty() {
+        return refused;
+    }
+    wanted.extend(topics.iter().map(|topic| topic.name.clone()));
+    let change = CreateTopics { topics, validate_only: false };
+    match cx.change(change).await {
+        Ok(outcomes) => refused.extend(outcomes.into_iter().filter_map(|outcome| {
+            match outcome.result {
+                Ok(_) => None,
+                // Somebody else was faster.
+                Err(refusal) if refusal.kind == ErrorKind::TopicAlreadyExists => None,
+                Err(refusal) => Some((outcome.name, refusal.code())),
+            }
+        })),
+        // The client asks again.
+        Err(_) => {
+            refused.extend(wanted.into_iter().map(|it| (it, ErrorCode::LEADER_NOT_AVAILABLE)))
+        }
+    }
+    refused
+}
+
 fn asked_topic<'a>(
     image: &'a Image,
     asked: &MetadataRequestTopic<'a>,
+    refused: &BTreeMap<String, ErrorCode>,
     operations: &impl Fn(&str) -> i32,
 ) -> MetadataResponseTopic<'a> {
     let by_id = asked.name.is_none();
@@ -78,9 +130,11 @@ fn asked_topic<'a>(
     match known {
         Some(topic) => known_topic(image, topic, operations(&topic.name)),
         None => MetadataResponseTopic {
-            error_code: match by_id {
-                true => ErrorCode::UNKNOWN_TOPIC_ID,
-                false => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            error_code: match asked.name {
+                None => ErrorCode::UNKNOWN_TOPIC_ID,
+                Some(name) => {
+                    refused.get(name).copied().unwrap_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+                }
             }
             .into(),
             name: asked.name,
@@ -116,13 +170,8 @@ fn known_topic<'a>(
         error_code: ErrorCode::NONE.into(),
         name: Some(&topic.name),
         topic_id: topic.id.0,
-        is_internal: is_internal(&topic.name),
+        is_internal: names::is_internal(&topic.name),
         partitions: partitions.collect(),
         topic_authorized_operations,
     }
-}
-
-/// Kafka's own topics, which clients leave alone.
-pub(super) fn is_internal(name: &str) -> bool {
-    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
 }

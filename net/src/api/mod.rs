@@ -23,8 +23,9 @@
 //! **Where it runs.** On the connection's core. A partition's owner is [`Cx::owner`]; work there is
 //! a call: declare `Xxx(api::xxx::Work) -> api::xxx::Outcome, by api::xxx::serve;` in
 //! `mesh::calls!` (both `Send`), and group all partitions of one core into one call. Changes of
-//! metadata go to core 0: [`crate::meta`]. [`Cx::topic_id`], [`Cx::home`] and
-//! [`Scatter`](scatter::Scatter) do the sorting; `produce` and `list_offsets` show it.
+//! metadata go to core 0 with [`Cx::change`], one request type for each operation of the
+//! controller ([`crate::meta::requests`]); `create_topics` shows it. [`Cx::topic_id`], [`Cx::home`]
+//! and [`Scatter`](scatter::Scatter) sort by owner; `produce` and `list_offsets` show it.
 //!
 //! **`whole`** rows get the [`Frame`] undecoded and decode it themselves
 //! ([`Frame::decode`](crate::conn::read::Frame)): for a handler that waits for long and must not
@@ -39,17 +40,27 @@
 pub(crate) mod authz;
 mod cx;
 pub(crate) mod errors;
+#[cfg(test)]
+mod hostile;
 mod scatter;
 
+mod alter_configs;
+mod alter_partition_reassignments;
 mod api_versions;
-pub(crate) mod create_topics;
+mod create_partitions;
+mod create_topics;
 pub(crate) mod delete_records;
+mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 pub(crate) mod describe_log_dirs;
 pub(crate) mod describe_producers;
+pub(crate) mod describe_quorum;
 mod describe_topic_partitions;
+mod elect_leaders;
 pub(crate) mod fetch;
+mod incremental_alter_configs;
+pub(crate) mod init_producer_id;
 pub(crate) mod list_offsets;
 mod list_partition_reassignments;
 mod metadata;
@@ -58,7 +69,7 @@ pub(crate) mod produce;
 
 use wire::api_key::ApiKey;
 
-pub(crate) use self::authz::{Operation, ResourceKind};
+use self::authz::{Operation, ResourceKind};
 pub(crate) use self::cx::Cx;
 use crate::conn::read::Frame;
 use crate::conn::reply::Reply;
@@ -151,11 +162,19 @@ apis! {
     Metadata: metadata(MetadataRequest) ordered, needs(Describe, Topic), budget(64 KiB);
     ApiVersions: api_versions(whole) ordered, budget(8 KiB);
     CreateTopics: create_topics(CreateTopicsRequest) ordered, needs(Create, Cluster), budget(64 KiB);
+    DeleteTopics: delete_topics(DeleteTopicsRequest) ordered, needs(Delete, Topic), budget(64 KiB);
     DeleteRecords: delete_records(DeleteRecordsRequest) ordered, needs(Delete, Topic), budget(16 KiB);
+    InitProducerId: init_producer_id(InitProducerIdRequest) ordered, needs(IdempotentWrite, Cluster), budget(4 KiB);
     OffsetForLeaderEpoch: offset_for_leader_epoch(OffsetForLeaderEpochRequest) ordered, needs(Describe, Topic), budget(16 KiB);
     DescribeConfigs: describe_configs(DescribeConfigsRequest) ordered, needs(DescribeConfigs, Cluster), budget(256 KiB);
+    AlterConfigs: alter_configs(AlterConfigsRequest) ordered, needs(AlterConfigs, Cluster), budget(64 KiB);
     DescribeLogDirs: describe_log_dirs(DescribeLogDirsRequest) ordered, needs(Describe, Cluster), budget(256 KiB);
+    CreatePartitions: create_partitions(CreatePartitionsRequest) ordered, needs(Alter, Topic), budget(64 KiB);
+    ElectLeaders: elect_leaders(ElectLeadersRequest) ordered, needs(Alter, Cluster), budget(64 KiB);
+    IncrementalAlterConfigs: incremental_alter_configs(IncrementalAlterConfigsRequest) ordered, needs(AlterConfigs, Cluster), budget(64 KiB);
+    AlterPartitionReassignments: alter_partition_reassignments(AlterPartitionReassignmentsRequest) ordered, needs(Alter, Cluster), budget(64 KiB);
     ListPartitionReassignments: list_partition_reassignments(ListPartitionReassignmentsRequest) ordered, needs(Describe, Cluster), budget(64 KiB);
+    DescribeQuorum: describe_quorum(DescribeQuorumRequest) ordered, needs(Describe, Cluster), budget(8 KiB);
     DescribeCluster: describe_cluster(whole) ordered, needs(Describe, Cluster), budget(8 KiB);
     DescribeProducers: describe_producers(DescribeProducersRequest) ordered, needs(Read, Topic), budget(64 KiB);
     DescribeTopicPartitions: describe_topic_partitions(DescribeTopicPartitionsRequest) ordered, needs(Describe, Topic), budget(256 KiB);

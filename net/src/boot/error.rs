@@ -1,10 +1,9 @@
 //! Why a node did not start, or did not stop in order; and with which code the process ends.
 
 use engine::error::{DirError, LogError, OpenError};
-use engine::rt::BlockingPanicked;
 use replication::features::FeatureError;
 use replication::image::LoadError;
-use replication::quorum::{ElectionStateError, StartError};
+use replication::quorum::StartError;
 
 /// The codes with which the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,4 +82,4 @@ macro_rules! metadata_errors {
     };
 }
 
-metadata_errors!(OpenError, LogError, LoadError, ElectionStateError, BlockingPanicked);
+metadata_errors!(OpenError, LogError, LoadError);

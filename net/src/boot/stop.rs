@@ -29,6 +29,7 @@ pub(super) async fn in_order(
     if left > 0 {
         tracing::warn!(connections = left, "stopped before these were done");
     }
+    meta.leave().await;
     let mut unclean = Vec::new();
     for (core, closed) in ask_all(core, || Close).await.into_iter().enumerate() {
         match closed {

@@ -1,109 +1,73 @@
 //! This broker in its own cluster: born, registered, unfenced, and gone again.
 
-use std::sync::Arc;
-
-use engine::ids::BrokerId;
+use engine::log::dir::CleanShutdown;
+use replication::controller::activate::RegisterController;
+use replication::controller::brokers::RegisterBroker;
+use replication::controller::heartbeat::{Heartbeat, HeartbeatReply};
+use replication::controller::{Controller, Decision, Turn};
 use replication::features::SUPPORTED;
-use replication::quorum::format;
-use replication::record::MetadataRecord;
-use wire::primitives::Uuid;
-use wire::record::metadata::{
-    BrokerEndpoint, BrokerFeature, BrokerRegistrationChangeRecord, PartitionChangeRecord,
-    PartitionRecord, RegisterBrokerRecord, TopicRecord,
-};
+use replication::image::{Endpoint, LevelRange};
+use replication::quorum::Event;
 
-use super::{Decision, Desk, Meta};
+use super::{Meta, log, monotonic};
 use crate::boot::{BootError, Dirs, random_id};
 
 impl Meta {
-    /// Registers this broker, publishes the metadata to every core, and unfences it.
+    /// Takes office, registers controller and broker, publishes the metadata to every core, and
+    /// unfences the broker.
     pub(super) async fn join(&self, dirs: &Dirs) -> Result<(), BootError> {
-        if self.image().is_unborn() {
-            self.write(|_| format::bootstrap_levels()).await?;
+        let bootstrap = log::bootstrap(&self.core.rt, dirs).await?;
+        let first = self.activate(&bootstrap)?;
+        self.write(first).await?;
+        let controller = RegisterController {
+            id: self.core.node.id,
+            incarnation: self.incarnation,
+            endpoints: self.endpoints(),
+        };
+        // A cluster from before controllers registered themselves does without.
+        let _ = self.do_now(|desk, _| desk.register_controller(&controller)).await?;
+        let request = self.registration(dirs);
+        let epoch = self.do_now(|desk, turn| desk.register_broker(turn, &request)).await?;
+        let epoch = epoch.map_err(|refusal| BootError::Metadata(refusal.to_string()))?;
+        self.broker_epoch.set(epoch);
+        for dir in &dirs.contents {
+            let cleared = CleanShutdown::clear(&self.core.rt, &dir.path).await;
+            cleared.map_err(|error| BootError::Metadata(error.to_string()))?;
         }
-        self.write(|desk| self.registration(desk, dirs)).await?;
         self.publish().await;
         self.park_strays(dirs).await;
-        self.write(|desk| vec![self.unfencing(desk)]).await?;
+        let beat = self.heartbeat(false);
+        let reply = self.do_now(|desk, turn| desk.heartbeat(turn, &beat)).await?;
+        match reply {
+            Ok(reply) if !reply.is_fenced => {}
+            Ok(_) => return Err(BootError::Metadata("this broker stays fenced".to_owned())),
+            Err(refusal) => return Err(BootError::Metadata(refusal.to_string())),
+        }
         self.publish().await;
         Ok(())
     }
 
-    fn registration(&self, desk: &Desk<'_>, dirs: &Dirs) -> Vec<MetadataRecord> {
-        let node = Arc::clone(&self.core.node);
-        let endpoints = node.listeners.iter().map(|listener| BrokerEndpoint {
-            name: listener.name.clone(),
-            host: listener.advertised_host.clone(),
-            port: listener.advertised_port,
-            security_protocol: listener.security.id(),
-        });
-        let features = SUPPORTED.iter().map(|feature| BrokerFeature {
-            name: feature.name.to_owned(),
-            min_supported_version: feature.min,
-            max_supported_version: feature.max,
-        });
-        let register = RegisterBrokerRecord {
-            broker_id: node.id.0,
-            incarnation_id: random_id(&self.core.rt),
-            broker_epoch: desk.next.0,
-            end_points: endpoints.collect(),
-            features: features.collect(),
-            rack: node.config.broker_rack.clone(),
-            fenced: true,
-            log_dirs: dirs.contents.iter().filter_map(|dir| dir.meta.directory_id).collect(),
-            cordoned_log_dirs: Some(Vec::new()),
-            ..RegisterBrokerRecord::default()
-        };
-        // A new incarnation leads in a new epoch.
-        let led = desk.image.topics().partitions().map(|(topic, partition, _)| {
-            MetadataRecord::from(PartitionChangeRecord {
-                partition_id: partition.0,
-                topic_id: topic.id.0,
-                leader: node.id.0,
-                ..PartitionChangeRecord::default()
-            })
-        });
-        std::iter::once(register.into()).chain(led).collect()
-    }
-
-    fn unfencing(&self, desk: &Desk<'_>) -> MetadataRecord {
-        let id = self.core.node.id;
-        let epoch = desk.image.brokers().get(id).map_or(-1, |broker| broker.epoch);
-        let (broker_id, broker_epoch, fenced) = (id.0, epoch, -1);
-        BrokerRegistrationChangeRecord { broker_id, broker_epoch, fenced, ..Default::default() }
-            .into()
-    }
-
-    /// Commits records outside of the proposer's rounds, before there are any.
-    async fn write(
-        &self,
-        records: impl FnOnce(&Desk<'_>) -> Vec<MetadataRecord>,
-    ) -> Result<(), BootError> {
-        let image = self.image();
-        let records = records(&Desk { image: &image, next: self.log.end() });
-        let batch = self.append(records).await.map_err(BootError::Metadata)?;
-        self.commit(&[batch]).await.map_err(BootError::Metadata)
-    }
-
-    /// Sets directories aside that belong to no topic any more, as Kafka does; nothing is deleted.
-    async fn park_strays(&self, dirs: &Dirs) {
-        let strays = self.homes.borrow_mut().forget();
-        for (dir, topic, partition) in strays {
-            let root = &dirs.contents[dir].path;
-            let from = root.join(format!("{topic}-{partition}"));
-            let unique: String =
-                random_id(&self.core.rt).0.iter().map(|byte| format!("{byte:02x}")).collect();
-            let suffix = format!("-{partition}.{unique}-stray");
-            // A file name has at most 255 bytes.
-            let keep = topic.len().min(255 - suffix.len());
-            let to = root.join(format!("{}{suffix}", topic.get(..keep).unwrap_or(&topic)));
-            let (from_shown, to_shown) = (from.display(), to.display());
-            match self.core.rt.rename(&from, &to).await {
-                Ok(()) => {
-                    tracing::warn!(from = %from_shown, to = %to_shown, "set aside: of no topic")
+    /// Leaves in order: the broker gives up what it leads, then the quorum its office.
+    pub(crate) async fn leave(&self) {
+        for _ in 0..LEAVE_TRIES {
+            let beat = self.heartbeat(true);
+            match self.propose(move |desk, turn| desk.heartbeat(turn, &beat)).await {
+                Ok(Ok(HeartbeatReply { should_shut_down: true, .. })) => break,
+                Ok(Ok(_)) => {}
+                Ok(Err(refusal)) => {
+                    tracing::warn!("could not leave in order: {refusal}");
+                    break;
                 }
-                Err(error) => tracing::error!(from = %from_shown, "cannot be set aside: {error}"),
+                Err(error) => {
+                    tracing::warn!("could not leave in order: {error}");
+                    break;
+                }
             }
+        }
+        let effects = self.quorum.borrow_mut().handle(monotonic(&self.core), Event::Shutdown);
+        *self.controller.borrow_mut() = None;
+        if let Err(reason) = self.execute(effects).await {
+            tracing::warn!("could not resign in order: {reason}");
         }
     }
 
@@ -112,37 +76,85 @@ impl Meta {
         self.log.partition().close().await?;
         Ok(())
     }
+
+    /// A sign of life of this broker, which has applied everything that is committed.
+    pub(super) fn heartbeat(&self, want_shutdown: bool) -> Heartbeat {
+        Heartbeat {
+            broker: self.core.node.id,
+            epoch: self.broker_epoch.get(),
+            metadata_offset: self.loader.borrow().image().provenance().end.0 - 1,
+            want_fence: false,
+            want_shutdown,
+            offline_directories: Vec::new(),
+            cordoned_directories: Some(Vec::new()),
+        }
+    }
+
+    fn registration(&self, dirs: &Dirs) -> RegisterBroker {
+        let node = &self.core.node;
+        let features = SUPPORTED.iter().map(|feature| {
+            (feature.name.to_owned(), LevelRange { min: feature.min, max: feature.max })
+        });
+        RegisterBroker {
+            id: node.id,
+            cluster_id: node.cluster_id.clone(),
+            incarnation: self.incarnation,
+            endpoints: self.endpoints(),
+            features: features.collect(),
+            rack: node.config.broker_rack.clone(),
+            directories: dirs.contents.iter().filter_map(|dir| dir.meta.directory_id).collect(),
+            // What was acknowledged is on disk, so an incarnation that crashed lost nothing either.
+            previous_epoch: self.image().brokers().get(node.id).map_or(-1, |known| known.epoch),
+        }
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        let listeners = self.core.node.listeners.iter().map(|listener| Endpoint {
+            name: listener.name.as_str().into(),
+            host: listener.advertised_host.as_str().into(),
+            port: listener.advertised_port,
+            security_protocol: listener.security.id(),
+        });
+        listeners.collect()
+    }
+
+    /// Decides and commits outside of the proposer's rounds, before there are any.
+    async fn do_now<T>(
+        &self,
+        decide: impl FnOnce(&mut Controller, &mut Turn<'_>) -> Decision<T>,
+    ) -> Result<T, BootError> {
+        let mut outcome = None;
+        let decided = self.decide(|desk, turn| decide(desk, turn).map(|it| outcome = Some(it)));
+        self.write(decided.expect("the controller is in office")).await?;
+        Ok(outcome.expect("a decision has an outcome"))
+    }
+
+    async fn write(&self, decision: Decision<()>) -> Result<(), BootError> {
+        let batch = self.append(decision).await.map_err(BootError::Metadata)?;
+        let batches: Vec<_> = batch.into_iter().collect();
+        self.commit(&batches).await.map_err(BootError::Metadata)
+    }
+
+    /// Sets directories aside that belong to no topic any more, as Kafka does; nothing is deleted.
+    async fn park_strays(&self, dirs: &Dirs) {
+        let strays = self.homes.borrow_mut().forget();
+        for (dir, topic, partition) in strays {
+            let root = &dirs.contents[dir].path;
+            let from = root.join(format!("{topic}-{partition}"));
+            let unique = random_id(&self.core.rt).0;
+            let unique: String = unique.iter().map(|byte| format!("{byte:02x}")).collect();
+            let suffix = format!("-{partition}.{unique}-stray");
+            // A file name has at most 255 bytes.
+            let keep = topic.len().min(255 - suffix.len());
+            let to = root.join(format!("{}{suffix}", topic.get(..keep).unwrap_or(&topic)));
+            let (shown, aside) = (from.display(), to.display());
+            match self.core.rt.rename(&from, &to).await {
+                Ok(()) => tracing::warn!(from = %shown, to = %aside, "set aside: of no topic"),
+                Err(error) => tracing::error!(from = %shown, "cannot be set aside: {error}"),
+            }
+        }
+    }
 }
 
-/// Creates a topic with all its partitions on one broker; false where the name is taken.
-pub(crate) fn create_topic(
-    desk: &Desk<'_>,
-    broker: BrokerId,
-    id: Uuid,
-    name: &str,
-    partitions: i32,
-) -> Decision<bool> {
-    if desk.image.topics().named(name).is_some() {
-        return Decision { records: Vec::new(), answer: false };
-    }
-    let directories = desk.image.brokers().get(broker).map(|broker| &broker.directories);
-    let directory = match directories.map(Vec::as_slice) {
-        Some([only]) => *only,
-        _ => Uuid::ZERO,
-    };
-    let topic = TopicRecord { name: name.to_owned(), topic_id: id };
-    let partition = |partition_id| PartitionRecord {
-        partition_id,
-        topic_id: id,
-        replicas: vec![broker.0],
-        isr: vec![broker.0],
-        leader: broker.0,
-        leader_epoch: 0,
-        partition_epoch: 0,
-        directories: vec![directory],
-        ..PartitionRecord::default()
-    };
-    let partitions = (0..partitions).map(|index| MetadataRecord::from(partition(index)));
-    let records = std::iter::once(topic.into()).chain(partitions).collect();
-    Decision { records, answer: true }
-}
+/// Heartbeats until a broker may stop: one starts the shutdown, the next finds it done.
+const LEAVE_TRIES: usize = 5;

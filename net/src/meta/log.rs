@@ -23,7 +23,7 @@ use replication::quorum::snapshot::{self, SnapshotId};
 use replication::quorum::{
     DataVersion, ElectionState, QuorumConfig, Recovered, VoterEndpoint, format,
 };
-use replication::record::{self, Content};
+use replication::record::{self, Content, MetadataRecord};
 use wire::primitives::Uuid;
 
 use crate::boot::{BootError, Dirs, METADATA_TOPIC};
@@ -125,6 +125,11 @@ impl MetaLog {
         }
         quorum.log_end = offsets.log_end;
         Ok(Replayed { loader, quorum, snapshot_end, bytes_since })
+    }
+
+    /// Whether the log has stopped for good.
+    pub(super) fn has_failed(&self) -> bool {
+        self.partition.failure().is_some()
     }
 
     /// Takes the lead of `epoch`: later appends carry it.
@@ -273,6 +278,19 @@ async fn write_format(
     rt.replace_file(&path, &first).await.map_err(|error| failed(&path, &error))?;
     let root = &dirs.metadata_dir().path;
     rt.sync_dir(root).await.map_err(|error| failed(root, &error))
+}
+
+/// The first records of a new cluster, as `bootstrap.checkpoint` has them.
+pub(super) async fn bootstrap(rt: &Rt, dirs: &Dirs) -> Result<Vec<MetadataRecord>, BootError> {
+    let path = dirs.metadata_dir().path.join(BOOTSTRAP);
+    match rt.read_file(&path, SNAPSHOT_MAX).await {
+        Ok(bytes) => match snapshot::decode(SnapshotId::EMPTY_LOG, &bytes) {
+            Ok(read) => Ok(read.image.snapshot_records()),
+            Err(error) => Err(BootError::Metadata(format!("{}: {error}", path.display()))),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(format::bootstrap_levels()),
+        Err(error) => Err(failed(&path, &error)),
+    }
 }
 
 /// The node as a voter.

@@ -2,20 +2,23 @@
 //! decide.
 //!
 //! ```text
-//! propose(decide) ─▶ queue ─▶ decide on the image as it will be ─▶ append ─▶ durable ─▶ commit
-//!      ▲                                                                                  │
-//!      └── answer ◀── every core has confirmed ◀── publish image and homes ◀── replay ◀───┘
+//! propose(decide) ─▶ queue ─▶ controller: decide on the image as it will be ─▶ append
+//!      ▲                                                                         │ one sync
+//!      └── answer ◀── every core has confirmed ◀── publish image and homes ◀── commit
 //! ```
 //!
 //! There is one proposer. It takes what is queued as one round: every decision sees the ones
-//! before it, all are appended, one sync commits all, one publish answers all.
+//! before it, all are appended, one sync commits all, one publish answers all. Requests from other
+//! cores come as calls ([`requests`]).
 
 mod home;
-pub(crate) mod join;
+mod join;
 mod log;
 mod proposal;
 mod publisher;
+pub(crate) mod requests;
 mod snapshots;
+mod upkeep;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -23,17 +26,21 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use engine::ids::{LeaderEpoch, Offset};
-use replication::features;
+use replication::controller::{
+    Controller, ControllerOptions, Decision, Random, SESSION_TIMEOUT, Turn,
+};
+use replication::features::FeatureError;
 use replication::image::{BatchInfo, Image, Loader};
-use replication::quorum::{Effect, Event, Quorum};
+use replication::quorum::{Effect, Event, Quorum, QuorumDescription};
 use replication::record::{self, BatchPlace, ControlRecord, MetadataRecord};
+use wire::primitives::Uuid;
 
 use self::home::Homes;
 use self::log::MetaLog;
+pub(crate) use self::proposal::ProposeError;
 use self::proposal::Queue;
-pub(crate) use self::proposal::{Decision, Desk};
 use self::snapshots::Snapshots;
-use crate::boot::{BootError, Dirs};
+use crate::boot::{BootError, Dirs, random_id};
 use crate::core::Core;
 
 /// The metadata role.
@@ -43,13 +50,17 @@ pub(crate) struct Meta {
     quorum: RefCell<Quorum>,
     /// What is committed.
     loader: RefCell<Loader>,
+    /// None while what it proposed last is not known to be in the log, or can't be.
+    controller: RefCell<Option<Controller>>,
     homes: RefCell<Homes>,
     snapshots: RefCell<Snapshots>,
     queue: Queue,
+    /// Random, new with every start.
+    incarnation: Uuid,
+    /// Epoch of this broker's registration.
+    broker_epoch: Cell<i64>,
     /// Partitions that could not be opened.
     offline: Cell<usize>,
-    /// Why no change is possible any more, if so.
-    failed: RefCell<Option<Rc<str>>>,
 }
 
 impl Meta {
@@ -58,7 +69,6 @@ impl Meta {
     pub(crate) async fn start(core: &Rc<Core>, dirs: &Dirs) -> Result<Rc<Self>, BootError> {
         let config = log::quorum_config(core, dirs)?;
         let (log, replayed) = MetaLog::open(core, dirs, &config).await?;
-        features::check(replayed.loader.image().features())?;
         let now = monotonic(core);
         let (quorum, effects) = Quorum::start(now, config, replayed.quorum)?;
         let (newest, bytes) = (replayed.snapshot_end, replayed.bytes_since);
@@ -69,15 +79,18 @@ impl Meta {
             log,
             quorum: RefCell::new(quorum),
             loader: RefCell::new(replayed.loader),
+            controller: RefCell::default(),
             homes: RefCell::new(homes),
             snapshots: RefCell::new(snapshots),
             queue: Queue::new(),
+            incarnation: random_id(&core.rt),
+            broker_epoch: Cell::new(-1),
             offline: Cell::new(0),
-            failed: RefCell::default(),
         });
         meta.execute(effects).await.map_err(BootError::Metadata)?;
         meta.join(dirs).await?;
         core.rt.spawn("proposer", proposal::run(Rc::clone(&meta))).detach();
+        core.rt.spawn("metadata-upkeep", upkeep::run(Rc::clone(&meta))).detach();
         Ok(meta)
     }
 
@@ -87,14 +100,53 @@ impl Meta {
         (all - self.offline.get(), self.offline.get())
     }
 
-    /// The present epoch of the quorum.
-    pub(crate) fn epoch(&self) -> LeaderEpoch {
-        self.quorum.borrow().epoch()
+    /// Looks at what the controller knows, committed or not.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Controller) -> T) -> Result<T, ProposeError> {
+        self.controller.borrow().as_ref().map(look).ok_or(ProposeError::NotController)
+    }
+
+    /// The quorum as its leader sees it.
+    pub(crate) fn describe_quorum(&self) -> Result<QuorumDescription, ProposeError> {
+        let described = self.quorum.borrow().describe(self.core.rt.wall_ms());
+        described.ok_or(ProposeError::NotController)
+    }
+
+    /// Epoch of this broker's registration.
+    pub(crate) fn broker_epoch(&self) -> i64 {
+        self.broker_epoch.get()
     }
 
     /// The committed image.
     fn image(&self) -> Image {
         self.loader.borrow().image().clone()
+    }
+
+    /// The controller takes office on what is committed; the decision holds its first records.
+    fn activate(&self, bootstrap: &[MetadataRecord]) -> Result<Decision<()>, FeatureError> {
+        let options = ControllerOptions {
+            node: self.core.node.id,
+            cluster_id: self.core.node.cluster_id.clone(),
+            kraft_version: self.quorum.borrow().kraft_version(),
+            session_timeout: SESSION_TIMEOUT,
+            config: self.core.node.config.clone(),
+        };
+        let (now, next) = (monotonic(&self.core), self.log.end());
+        let loader = self.loader.borrow();
+        let (controller, first) = Controller::activate(now, options, &loader, next, bootstrap)?;
+        *self.controller.borrow_mut() = Some(controller);
+        Ok(first)
+    }
+
+    /// Lets the controller decide something; none while there is no controller.
+    fn decide<T>(
+        &self,
+        decide: impl FnOnce(&mut Controller, &mut Turn<'_>) -> Decision<T>,
+    ) -> Option<Decision<T>> {
+        let rt = &self.core.rt;
+        let mut bits = || rt.random_u64();
+        let mut turn = Turn { now: monotonic(&self.core), random: Random::new(&mut bits) };
+        let mut controller = self.controller.borrow_mut();
+        controller.as_mut().map(|controller| decide(controller, &mut turn))
     }
 
     /// Does what the quorum asks, in its order; reports what became durable.
@@ -140,19 +192,18 @@ impl Meta {
         self.quorum.borrow_mut().handle(now, Event::Durable { end })
     }
 
-    /// Appends records as one batch, in memory only; returns what is needed to commit them.
-    async fn append(&self, records: Vec<MetadataRecord>) -> Result<Batch, String> {
-        let epoch = self.epoch();
+    /// Appends a decision's records as one batch, in memory only; returns what is needed to commit
+    /// them, none where there are no records.
+    async fn append(&self, decision: Decision<()>) -> Result<Option<Batch>, String> {
         let (base, timestamp_ms) = (self.log.end(), self.core.rt.wall_ms());
-        let version = self.image().features().metadata_version();
-        let version = version.unwrap_or(features::MetadataVersion::LATEST);
-        let values = record::encode(&records, version).map_err(|error| error.to_string())?;
-        let place = BatchPlace { base, epoch, timestamp_ms };
-        let batch = record::metadata_batch(place, &values);
+        let epoch = self.quorum.borrow().epoch();
+        let Some(batch) = decision.batch(BatchPlace { base, epoch, timestamp_ms }) else {
+            return Ok(None);
+        };
         let bytes = batch.len();
         let appended = self.log.append(batch).await?;
         let info = BatchInfo { base, epoch: epoch.0, timestamp_ms };
-        Ok(Batch { info, last: appended.last, bytes, records })
+        Ok(Some(Batch { info, last: appended.last, bytes, records: decision.records }))
     }
 
     /// Waits until appended batches are durable, and takes them into the image.
@@ -167,15 +218,6 @@ impl Meta {
             applied.map_err(|error| error.to_string())?;
         }
         self.execute(effects).await
-    }
-
-    /// Notes that the log cannot be written any more: no change is possible until a restart.
-    fn fail(&self, reason: &str) {
-        let mut failed = self.failed.borrow_mut();
-        if failed.is_none() {
-            tracing::error!("the metadata can no longer be changed: {reason}");
-            *failed = Some(Rc::from(reason));
-        }
     }
 }
 

@@ -2,42 +2,23 @@
 
 use std::rc::Rc;
 
-use engine::ids::Offset;
-use replication::image::Image;
-use replication::record::MetadataRecord;
+use replication::controller::{Controller, Decision, Turn};
 
 use super::{Batch, Meta};
-
-/// What is decided about one request: the records that make it so, and the answer once they are
-/// committed. No records mean that there is nothing to change.
-#[derive(Debug)]
-pub(crate) struct Decision<T> {
-    pub(crate) records: Vec<MetadataRecord>,
-    pub(crate) answer: T,
-}
-
-/// What a decision is made on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Desk<'a> {
-    /// The metadata with everything that was decided before, committed or not.
-    pub(crate) image: &'a Image,
-    /// Offset that the first record of this decision will get.
-    pub(crate) next: Offset,
-}
 
 /// Why a decision has no effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ProposeError {
-    /// The metadata log cannot be written.
-    #[error("the metadata log failed: {0}")]
-    Log(Rc<str>),
-    /// The node stops.
-    #[error("the controller has stopped")]
-    Stopped,
+    /// The metadata log could not be written. It may work again once there is room.
+    #[error("the metadata log: {0}")]
+    Log(String),
+    /// This core or this node leads no quorum, or not any more.
+    #[error("not the controller")]
+    NotController,
 }
 
 type Finish = Box<dyn FnOnce(Result<(), ProposeError>)>;
-type Job = Box<dyn FnOnce(&Desk<'_>) -> (Vec<MetadataRecord>, Finish)>;
+type Job = Box<dyn FnOnce(&mut Controller, &mut Turn<'_>) -> (Decision<()>, Finish)>;
 
 /// Requests that wait for the proposer.
 pub(super) struct Queue {
@@ -56,53 +37,94 @@ impl Meta {
     /// Has a change decided in its turn; answers when it is committed and every core has it.
     pub(crate) async fn propose<T: 'static>(
         &self,
-        decide: impl FnOnce(&Desk<'_>) -> Decision<T> + 'static,
+        decide: impl FnOnce(&mut Controller, &mut Turn<'_>) -> Decision<T> + 'static,
     ) -> Result<T, ProposeError> {
         let (done, answer) = flume::bounded(1);
-        let job: Job = Box::new(move |desk| {
-            let Decision { records, answer } = decide(desk);
+        let job: Job = Box::new(move |controller, turn| {
+            let mut outcome = None;
+            let decision = decide(controller, turn).map(|decided| outcome = Some(decided));
             let finish: Finish = Box::new(move |committed| {
+                let outcome = outcome.expect("a decision has an outcome");
                 // The asker may be gone.
-                drop(done.send(committed.map(|()| answer)));
+                drop(done.send(committed.map(|()| outcome)));
             });
-            (records, finish)
+            (decision, finish)
         });
-        self.queue.sender.send_async(job).await.map_err(|_| ProposeError::Stopped)?;
-        answer.recv_async().await.map_err(|_| ProposeError::Stopped)?
+        let gone = |_| ProposeError::NotController;
+        self.queue.sender.send_async(job).await.map_err(gone)?;
+        // A job that is dropped undone was refused with everything behind a failure.
+        answer.recv_async().await.map_err(|_| ProposeError::NotController)?
     }
 
     /// Decides, appends, commits and publishes one round; then answers it.
+    ///
+    /// When something cannot be appended, it and everything behind it is void: the rest of the
+    /// round is dropped, and a new controller takes office on what is committed.
     async fn round(&self, jobs: Vec<Job>) {
-        let mut pending = self.image();
         let mut batches: Vec<Batch> = Vec::new();
         let mut waiting: Vec<Finish> = Vec::new();
+        let mut failure = None;
         for job in jobs {
-            let desk = Desk { image: &pending, next: self.log.end() };
-            let (records, finish) = job(&desk);
-            waiting.push(finish);
-            if records.is_empty() || self.failed.borrow().is_some() {
-                continue;
-            }
-            let replayed = records.iter().try_for_each(|record| pending.replay(record));
-            let appended = match replayed {
-                Ok(()) => self.append(records).await,
-                Err(error) => Err(error.to_string()),
-            };
-            match appended {
-                Ok(batch) => batches.push(batch),
-                Err(reason) => self.fail(&reason),
+            let Some((decision, finish)) = self.decide_job(job) else { break };
+            match self.append(decision).await {
+                Ok(batch) => {
+                    batches.extend(batch);
+                    waiting.push(finish);
+                }
+                Err(reason) => {
+                    finish(Err(ProposeError::Log(reason.clone())));
+                    failure = Some(reason);
+                    break;
+                }
             }
         }
-        if let Err(reason) = self.commit(&batches).await {
-            self.fail(&reason);
-        }
-        if !batches.is_empty() {
+        let committed = self.commit(&batches).await;
+        if committed.is_ok() && !batches.is_empty() {
             self.publish().await;
         }
-        let failed = self.failed.borrow().clone();
-        let outcome = failed.map_or(Ok(()), |reason| Err(ProposeError::Log(reason)));
+        let outcome = committed.clone().map_err(ProposeError::Log);
         waiting.into_iter().for_each(|finish| finish(outcome.clone()));
+        if let Some(reason) = committed.err().or(failure) {
+            self.start_anew(&reason).await;
+        }
         self.snapshot_if_due().await;
+    }
+
+    fn decide_job(&self, job: Job) -> Option<(Decision<()>, Finish)> {
+        let mut finish = None;
+        let decision = self.decide(|controller, turn| {
+            let (decision, finisher) = job(controller, turn);
+            finish = Some(finisher);
+            decision
+        })?;
+        Some((decision, finish.expect("the job ran")))
+    }
+
+    /// Puts a new controller on what is committed, if the log can still be written.
+    async fn start_anew(&self, reason: &str) {
+        *self.controller.borrow_mut() = None;
+        if self.log.has_failed() {
+            tracing::error!("the metadata can't be changed until a restart: {reason}");
+            return;
+        }
+        tracing::warn!("a change of the metadata failed: {reason}");
+        let first = match self.activate(&[]) {
+            Ok(first) => first,
+            Err(error) => {
+                tracing::error!("the metadata can't be changed until a restart: {error}");
+                return;
+            }
+        };
+        let appended = self.append(first).await;
+        let committed = match appended {
+            Ok(Some(batch)) => self.commit(&[batch]).await,
+            Ok(None) => Ok(()),
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = committed {
+            tracing::error!("the metadata can't be changed until a restart: {reason}");
+            *self.controller.borrow_mut() = None;
+        }
     }
 }
 

@@ -1,0 +1,133 @@
+//! Every row of the table against bodies that no client would send: an answer or a closed
+//! connection, no panic, and the node serves on.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use engine::rt::Rt;
+use futures_util::future::{Either, select};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+use wire::api_key::ApiKey;
+use wire::header::RequestHeader;
+use wire::msg::api_versions::ApiVersionsRequest;
+use wire::writer::Writer;
+
+use super::{Row, TABLE};
+use crate::testing::{Client, Whole, frame};
+
+/// Everything that was logged as an error: a panic is.
+#[derive(Clone, Default)]
+struct Errors(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Errors {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::ERROR
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        self.0.lock().expect("one thread").push(line.0);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0.push_str(&format!("{field}={value:?} "));
+    }
+}
+
+/// Bodies of all kinds: empty, zeros (which many requests are when truncated), huge counts,
+/// negative numbers, and noise of the bytes that mean something.
+fn bodies(rt: &Rt) -> Vec<Vec<u8>> {
+    let mut bodies = vec![Vec::new()];
+    for len in [1, 2, 3, 5, 8, 13, 21, 34, 64, 300] {
+        bodies.push(vec![0; len]);
+        bodies.push(vec![0xff; len]);
+        bodies.push([0x7f, 0xff, 0xff, 0xff].into_iter().cycle().take(len).collect());
+        bodies.push([0xff, 0xff, 0xff, 0xff, 0x07].into_iter().cycle().take(len).collect());
+    }
+    for _ in 0..24 {
+        let len = rt.random_u64() % 96;
+        let meant = [0, 0, 0, 0, 1, 1, 2, 3, 4, b't', 0x7f, 0x80, 0xfe, 0xff];
+        let one = || meant[(rt.random_u64() % meant.len() as u64) as usize];
+        bodies.push((0..len).map(|_| one()).collect());
+        bodies.push((0..len).map(|_| rt.random_u64() as u8).collect());
+    }
+    bodies
+}
+
+/// Sends a body, and a question behind it: all that comes back is an answer, or the end.
+async fn attack(rt: &Rt, client: &mut Client, row: &Row, version: i16, body: &[u8]) -> bool {
+    let mut writer = Writer::new();
+    let mark = writer.begin_frame();
+    let (correlation_id, client_id) = (7, Some("test"));
+    let header = RequestHeader { api: row.key, api_version: version, correlation_id, client_id };
+    header.encode(&mut writer).expect("a header");
+    writer.bytes(body);
+    writer.end_frame(mark).expect("short");
+    let bytes = writer.into_bytes();
+    let sent = client.send(&bytes).await.is_ok();
+    let question = frame(ApiKey::ApiVersions, 0, 8, &ApiVersionsRequest::default());
+    if !sent || client.send(&question).await.is_err() {
+        return false;
+    }
+    let answers = Box::pin(async {
+        while let Some(answer) = client.recv_frame().await {
+            if answer[..4] == 8_i32.to_be_bytes() {
+                return true;
+            }
+        }
+        false
+    });
+    match select(answers, rt.sleep(Duration::from_secs(30))).await {
+        Either::Left((open, _)) => open,
+        // A Fetch may ask to wait for weeks.
+        Either::Right(_) => {
+            assert_eq!(row.key, ApiKey::Fetch, "silence");
+            false
+        }
+    }
+}
+
+#[test]
+fn no_body_of_any_request_harms_the_node() {
+    let errors = Errors::default();
+    tracing::subscriber::with_default(errors.clone(), || {
+        let node = Whole::start(5, 2, &[]);
+        for row in TABLE {
+            node.run(move |rt, addr| async move {
+                for version in row.key.versions() {
+                    let mut client = Client::connect(&rt, addr).await;
+                    for body in bodies(&rt) {
+                        if !attack(&rt, &mut client, row, version, &body).await {
+                            client = Client::connect(&rt, addr).await;
+                        }
+                    }
+                    let question = ApiVersionsRequest::default();
+                    let mut other = Client::connect(&rt, addr).await;
+                    let served = other.ask(ApiKey::ApiVersions, 0, &question, |_| ()).await;
+                    assert!(served.is_some(), "after {} v{version}", row.key.name());
+                }
+            });
+        }
+    });
+    let errors = errors.0.lock().expect("one thread");
+    assert!(errors.is_empty(), "{errors:#?}");
+}
