@@ -22,16 +22,21 @@ fn unpinned(main: Main) -> (CoreSpec, Main) {
 #[test]
 fn a_core_that_panics_is_reported_and_the_others_run_on() {
     let (done, told) = mpsc::channel();
+    let (seen, exit_seen) = mpsc::channel();
     let cores = start(vec![
         unpinned(main(|_| async { assert!(false_(), "as planned") })),
+        // Printing the panic may take long.
         unpinned(main(move |rt| async move {
-            rt.sleep(Duration::from_millis(50)).await;
+            while exit_seen.try_recv().is_err() {
+                rt.sleep(Duration::from_millis(1)).await;
+            }
             done.send(rt.core()).unwrap();
         })),
     ])
     .unwrap();
     let exit = cores.next_exit().unwrap();
     assert_eq!((exit.core, exit.result), (CoreId(0), Err("as planned".to_owned())));
+    seen.send(()).unwrap();
     assert_eq!(told.recv().unwrap(), CoreId(1));
     let exit = cores.next_exit().unwrap();
     assert_eq!((exit.core, exit.result), (CoreId(1), Ok(())));
