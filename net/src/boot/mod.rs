@@ -14,6 +14,7 @@ mod dirs;
 mod error;
 pub(crate) mod stop;
 
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -191,10 +192,24 @@ async fn bind(rt: &Rt, config: &Config) -> Result<Vec<Listener>, BootError> {
         let failed = |reason: String| BootError::Bind { listener: listener.to_string(), reason };
         let addr = resolve(rt, listener.bind_host(), listener.port).await.map_err(failed)?;
         let backlog = config.socket_listen_backlog_size;
-        let socket = rt.listen(addr, backlog).await.map_err(|error| failed(error.to_string()))?;
-        bound.push(socket);
+        let socket = listen_on(rt, addr, backlog).await;
+        bound.push(socket.map_err(|error| failed(error.to_string()))?);
     }
     Ok(bound)
+}
+
+/// Binds an address, patiently: the kernel takes io_uring down after the process, so a node that
+/// was just killed may hold its port for some milliseconds more.
+async fn listen_on(rt: &Rt, addr: SocketAddr, backlog: u32) -> io::Result<Listener> {
+    let give_up = rt.now() + BIND_PATIENCE;
+    loop {
+        match rt.listen(addr, backlog).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && rt.now() < give_up => {
+                rt.sleep(BIND_RETRY).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 async fn resolve(rt: &Rt, host: &str, port: u16) -> Result<SocketAddr, String> {
@@ -220,6 +235,8 @@ fn listening(config: &Config, bound: &[Listener]) -> Vec<Listening> {
     .collect()
 }
 
+const BIND_PATIENCE: Duration = Duration::from_secs(2);
+const BIND_RETRY: Duration = Duration::from_millis(10);
 /// Asked to stop more often than this before it looks: once is enough.
 const CONTROL_CAPACITY: usize = 4;
 /// Messages between two looks of a busy core.
