@@ -7,7 +7,12 @@
 //! ODRADEK_TEST_BOOTSTRAP=127.0.0.1:9092 cargo test -p odradek --test e2e librdkafka
 //! ```
 
+mod exchange;
+mod hostile;
+mod kafka_programs;
 mod kcat;
+mod kill_nine;
+mod start_up;
 mod support;
 
 mod librdkafka {

@@ -87,10 +87,11 @@ fn a_timestamp_outside_the_topics_window_is_refused() {
     create_topic(broker.address(), &topic, 1, &[("message.timestamp.before.max.ms", "60000")]);
     let at = |time| Record { timestamp_ms: Some(time), ..Record::of("x") }.to(0);
     let producer = Producer::new(broker.address(), &[("linger.ms", "0")]);
-    let refused = Err(KafkaError::MessageProduction(RDKafkaErrorCode::InvalidTimestamp));
-    assert_eq!(producer.send_all(&topic, &[at(now_ms() - 120_000)]), [refused.clone()]);
     // An hour ahead is Kafka's default limit.
-    assert_eq!(producer.send_all(&topic, &[at(now_ms() + 7_200_000)]), [refused]);
+    for time in [now_ms() - 120_000, now_ms() + 7_200_000] {
+        let refused = Err(KafkaError::MessageProduction(RDKafkaErrorCode::InvalidTimestamp));
+        assert_eq!(producer.send_all(&topic, &[at(time)]), [refused]);
+    }
     assert_eq!(producer.send_all(&topic, &[at(now_ms())]), [Ok((0, 0))]);
 }
 

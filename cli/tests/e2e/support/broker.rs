@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::process::{self, Finished};
+use super::process;
 
 /// Long enough for a loaded machine that builds beside the tests; a start takes milliseconds.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -128,7 +128,7 @@ impl Broker {
         // The command's name may hold blanks; the fields after it do not.
         let (_, fields) = stat.rsplit_once(") ").expect("proc(5)");
         let ticks: u64 =
-            fields.split(' ').skip(11).take(2).map(|t| t.parse::<u64>().unwrap()).sum();
+            fields.split(' ').skip(11).take(2).map(|t| t.parse::<u64>().expect("proc(5)")).sum();
         // USER_HZ is 100 on every Linux.
         Duration::from_millis(ticks * 10)
     }
@@ -186,13 +186,6 @@ pub(crate) fn serve(data: &Path, address: &str) -> Command {
     let mut command = Command::new(binary());
     command.arg("serve").arg("--data").arg(data).args(["--listen", address]).stdin(Stdio::null());
     command
-}
-
-/// Runs the binary to its end.
-pub(crate) fn odradek(arguments: &[&str], input: &[u8]) -> Finished {
-    let mut command = Command::new(binary());
-    command.args(arguments);
-    process::run(command, input, START_LIMIT)
 }
 
 /// The release binary: `ODRADEK_BIN`, or built once per run from this tree.

@@ -24,20 +24,6 @@ pub(crate) fn differences(
     differing
 }
 
-/// Copies a directory whole.
-pub(crate) fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a writable place");
-    for entry in fs::read_dir(from).expect("a readable directory") {
-        let entry = entry.expect("a readable directory");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a readable file");
-        }
-    }
-}
-
 fn walk(root: &Path, folder: &Path, found: &mut BTreeMap<String, Option<Vec<u8>>>) {
     for entry in fs::read_dir(folder).expect("a readable directory") {
         let path = entry.expect("a readable directory").path();

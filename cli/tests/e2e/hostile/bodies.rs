@@ -1,0 +1,126 @@
+//! Every advertised API in every version, with bodies that no client would write.
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use super::witness::Witness;
+use crate::support::raw::{self, Bytes, LIMIT, Met};
+
+/// First version with compact lengths and tags, by API key (Kafka 4.3).
+const FLEXIBLE_FROM: &[(i16, i16)] = &[
+    (0, 9),
+    (1, 12),
+    (2, 6),
+    (3, 9),
+    (18, 3),
+    (19, 5),
+    (20, 4),
+    (21, 2),
+    (22, 2),
+    (23, 4),
+    (32, 4),
+    (33, 2),
+    (35, 2),
+    (37, 2),
+    (43, 2),
+    (44, 1),
+    (45, 0),
+    (46, 0),
+    (55, 0),
+    (57, 1),
+    (60, 0),
+    (61, 0),
+    (75, 0),
+];
+
+/// Bodies that lie about lengths and counts in every place at which one may stand.
+fn bodies() -> Vec<(&'static str, Vec<u8>)> {
+    let count_max = i32::MAX.to_be_bytes();
+    let uvarint_max = Bytes::new().uvarint(u32::MAX).0;
+    let repeat = |pattern: &[u8], times: usize| pattern.repeat(times);
+    let mut bodies = vec![
+        ("nothing", vec![]),
+        ("zeros", vec![0; 64]),
+        ("ones", vec![0xff; 64]),
+        ("0x7f", vec![0x7f; 64]),
+        ("0x01", vec![1; 64]),
+        ("counts of 2^31-1", repeat(&count_max, 16)),
+        ("compact counts of 2^32-1", repeat(&uvarint_max, 12)),
+        ("an endless varint", vec![0x80; 64]),
+    ];
+    // The same counts behind a few bytes that a decoder has to get through first.
+    for prefix in 1..12 {
+        bodies.push(("zeros, then a count", [&vec![0; prefix], &count_max[..]].concat()));
+        bodies.push(("zeros, then compact", [&vec![0; prefix], &uvarint_max[..]].concat()));
+        bodies.push(("nulls, then a count", [&vec![0xff; prefix], &count_max[..]].concat()));
+        bodies.push(("ones, then compact", [&vec![1; prefix], &uvarint_max[..]].concat()));
+    }
+    bodies
+}
+
+/// Sends the request and a harmless one behind it: an answer to either, or a closed connection,
+/// but not silence.
+fn assert_dealt_with(address: SocketAddr, request: &[u8], what: &str) {
+    let mut stream = raw::connect(address);
+    let harmless = Bytes::new().i16(18).i16(0).i32(8).string("raw").frame();
+    let _ = stream.write_all(&[request, &harmless].concat());
+    loop {
+        match raw::read_frame(&mut stream, LIMIT) {
+            Met::Closed => break,
+            Met::Silent => panic!("{what}: no answer"),
+            Met::Answered(body) => match body[..4] {
+                [0, 0, 0, 8] => break,
+                [0, 0, 0, 7] => {}
+                _ => panic!("{what}: an answer to nothing asked"),
+            },
+        }
+    }
+}
+
+#[test]
+fn every_api_survives_every_lie() {
+    let mut broker = super::broker();
+    let witness = Witness::start(&broker);
+    let address = broker.socket_address();
+    let apis = raw::advertised(address);
+    assert!(apis.len() >= 22, "{apis:?}");
+    let bodies = bodies();
+    for (key, lowest, highest) in apis {
+        let flexible_from = FLEXIBLE_FROM.iter().find(|(known, _)| *known == key);
+        let (_, flexible_from) = flexible_from.unwrap_or_else(|| {
+            panic!("API {key} is advertised: add its first flexible version to the table")
+        });
+        for version in lowest..=highest {
+            for (name, body) in &bodies {
+                let what = format!("API {key} version {version}, {name}");
+                let bytes = Bytes::new().raw(body);
+                let request = bytes.request(key, version, version >= *flexible_from);
+                assert_dealt_with(address, &request, &what);
+            }
+        }
+    }
+    witness.finish();
+    super::assert_unharmed(&mut broker);
+}
+
+#[test]
+fn a_small_produce_body_with_a_huge_count_is_refused() {
+    let mut broker = super::broker();
+    // No transaction, acks, timeout, then 2^31-1 topics: twelve bytes.
+    let body = Bytes::new().i16(-1).i16(1).i32(1000).i32(i32::MAX);
+    assert_eq!(body.0.len(), 12);
+    let met = raw::meet(broker.socket_address(), &body.request(0, 7, false), LIMIT);
+    assert_eq!(met, Met::Closed);
+    super::assert_unharmed(&mut broker);
+}
+
+#[test]
+fn a_transactional_id_is_refused_by_name() {
+    let mut broker = super::broker();
+    let body = Bytes::new().string("payments").i32(1000);
+    let met = raw::meet(broker.socket_address(), &body.request(22, 0, false), LIMIT);
+    let Met::Answered(answer) = met else { panic!("{met:?}") };
+    // Correlation id, throttle time, error code: any code but none.
+    assert_ne!(answer[8..10], [0, 0]);
+    super::assert_unharmed(&mut broker);
+}
