@@ -108,41 +108,28 @@ fn a_batch_that_lies_is_refused_and_writes_nothing() {
     let witness = Witness::start(&broker);
     create_topic(broker.address(), "lied-to", 1, &[]);
     let lawful = Batch::default;
-    let cases: Vec<(&str, Batch, &[i16])> = vec![
-        ("checksum", Batch { crc_lie: 1, ..lawful() }, &[CORRUPT_MESSAGE]),
-        ("longer than it is", Batch { length_lie: 1, ..lawful() }, &[CORRUPT_MESSAGE]),
-        ("much longer", Batch { length_lie: i32::MAX - 100, ..lawful() }, &[CORRUPT_MESSAGE]),
-        ("shorter than it is", Batch { length_lie: -1, ..lawful() }, &[CORRUPT_MESSAGE]),
-        ("shorter than a header", Batch { length_lie: -40, ..lawful() }, &[CORRUPT_MESSAGE]),
-        ("magic 3", Batch { magic: 3, ..lawful() }, &[CORRUPT_MESSAGE, INVALID_RECORD]),
-        ("no records", Batch { count: 0, ..lawful() }, &[CORRUPT_MESSAGE, INVALID_RECORD]),
-        (
-            "count too high",
-            Batch { count: i32::MAX, ..lawful() },
-            &[CORRUPT_MESSAGE, INVALID_RECORD],
-        ),
-        ("count negative", Batch { count: -1, ..lawful() }, &[CORRUPT_MESSAGE, INVALID_RECORD]),
-        ("deltas", Batch { last_offset_delta: 9, ..lawful() }, &[CORRUPT_MESSAGE, INVALID_RECORD]),
-        ("a control batch", Batch { attributes: 0x20, ..lawful() }, &[INVALID_RECORD]),
-        (
-            "codec 7",
-            Batch { attributes: 7, ..lawful() },
-            &[CORRUPT_MESSAGE, UNSUPPORTED_COMPRESSION_TYPE, INVALID_RECORD],
-        ),
-        (
-            "a record longer than the batch",
-            Batch { records: vec![0xfe, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0], ..lawful() },
-            &[CORRUPT_MESSAGE, INVALID_RECORD],
-        ),
-        (
-            "an endless varint",
-            Batch { records: vec![0x80; 8], ..lawful() },
-            &[CORRUPT_MESSAGE, INVALID_RECORD],
-        ),
+    let cases: Vec<(&str, Batch)> = vec![
+        ("checksum", Batch { crc_lie: 1, ..lawful() }),
+        ("longer than it is", Batch { length_lie: 1, ..lawful() }),
+        ("much longer", Batch { length_lie: i32::MAX - 100, ..lawful() }),
+        ("shorter than it is", Batch { length_lie: -1, ..lawful() }),
+        ("shorter than a header", Batch { length_lie: -40, ..lawful() }),
+        ("magic 3", Batch { magic: 3, ..lawful() }),
+        ("magic 1", Batch { magic: 1, ..lawful() }),
+        ("no records", Batch { count: 0, ..lawful() }),
+        ("count too high", Batch { count: i32::MAX, ..lawful() }),
+        ("count negative", Batch { count: -1, ..lawful() }),
+        ("deltas", Batch { last_offset_delta: 9, ..lawful() }),
+        ("a base offset", Batch { base_offset: 4711, ..lawful() }),
+        ("a control batch", Batch { attributes: 0x20, ..lawful() }),
+        ("codec 7", Batch { attributes: 7, ..lawful() }),
+        ("a long record", Batch { records: vec![0xfe, 255, 255, 255, 15, 0, 0, 0], ..lawful() }),
+        ("an endless varint", Batch { records: vec![0x80; 8], ..lawful() }),
     ];
-    for (name, batch, codes) in cases {
+    let refusals = [CORRUPT_MESSAGE, UNSUPPORTED_COMPRESSION_TYPE, INVALID_RECORD];
+    for (name, batch) in cases {
         let code = produce(&broker, "lied-to", &batch.bytes());
-        assert!(code.is_none_or(|code| codes.contains(&code)), "{name}: error {code:?}");
+        assert!(code.is_none_or(|code| refusals.contains(&code)), "{name}: error {code:?}");
     }
     let whole = lawful().bytes();
     for length in [0, 1, 11, 12, 60, whole.len() - 1] {
@@ -150,9 +137,8 @@ fn a_batch_that_lies_is_refused_and_writes_nothing() {
         assert_ne!(code, Some(0), "the first {length} bytes of a batch");
     }
     assert_eq!(end(&broker, "lied-to"), 0);
-    // The builder is right: the lawful batch passes, and its offset is not the client's to choose.
-    let lawful = Batch { base_offset: 4711, ..lawful() };
-    assert_eq!(produce(&broker, "lied-to", &lawful.bytes()), Some(0));
+    // The builder is right: the lawful batch passes.
+    assert_eq!(produce(&broker, "lied-to", &lawful().bytes()), Some(0));
     assert_eq!(end(&broker, "lied-to"), 1);
     witness.finish();
     super::assert_unharmed(&mut broker);
