@@ -4,6 +4,7 @@
 //! repository keeps it; beside the rule, that it finds a planted offence and lets its lawful twin
 //! pass. What a compiler or clippy already refuses is not repeated.
 
+mod coverage;
 mod fences;
 mod layers;
 mod layout;
@@ -98,4 +99,9 @@ fn no_machine_is_named() {
 #[test]
 fn the_top_level_is_the_map() {
     assert_kept(layout::top_level);
+}
+
+#[test]
+fn every_api_is_tested_from_all_sides() {
+    assert_kept(coverage::apis);
 }

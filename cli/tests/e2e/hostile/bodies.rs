@@ -3,35 +3,10 @@
 use std::io::Write;
 use std::net::SocketAddr;
 
+use wire::api_key::ApiKey;
+
 use super::witness::Witness;
 use crate::support::raw::{self, Bytes, LIMIT, Met};
-
-/// First version with compact lengths and tags, by API key (Kafka 4.3).
-const FLEXIBLE_FROM: &[(i16, i16)] = &[
-    (0, 9),
-    (1, 12),
-    (2, 6),
-    (3, 9),
-    (18, 3),
-    (19, 5),
-    (20, 4),
-    (21, 2),
-    (22, 2),
-    (23, 4),
-    (32, 4),
-    (33, 2),
-    (35, 2),
-    (37, 2),
-    (43, 2),
-    (44, 1),
-    (45, 0),
-    (46, 0),
-    (55, 0),
-    (57, 1),
-    (60, 0),
-    (61, 0),
-    (75, 0),
-];
 
 /// Bodies that lie about lengths and counts in every place at which one may stand.
 fn bodies() -> Vec<(&'static str, Vec<u8>)> {
@@ -86,15 +61,12 @@ fn every_api_survives_every_lie() {
     assert!(apis.len() >= 22, "{apis:?}");
     let bodies = bodies();
     for (key, lowest, highest) in apis {
-        let flexible_from = FLEXIBLE_FROM.iter().find(|(known, _)| *known == key);
-        let (_, flexible_from) = flexible_from.unwrap_or_else(|| {
-            panic!("API {key} is advertised: add its first flexible version to the table")
-        });
+        let api = ApiKey::from_key(key).expect("an API of the protocol");
         for version in lowest..=highest {
             for (name, body) in &bodies {
                 let what = format!("API {key} version {version}, {name}");
                 let bytes = Bytes::new().raw(body);
-                let request = bytes.request(key, version, version >= *flexible_from);
+                let request = bytes.request(key, version, api.is_flexible(version));
                 assert_dealt_with(address, &request, &what);
             }
         }

@@ -114,3 +114,19 @@ fn a_waiting_consumer_is_woken_by_data() {
     let message = consumer.poll(Duration::from_secs(10)).expect("woken").expect("a message");
     assert_eq!(message.payload(), Some(&b"wake"[..]));
 }
+
+#[test]
+fn a_consumer_outlives_a_restart() {
+    let mut broker = Broker::own(&[]);
+    let topic = filled(&broker, 10);
+    let consumer = consumer(broker.address(), &[("reconnect.backoff.max.ms", "200")]);
+    assign(&consumer, &topic, 0, Offset::Beginning);
+    take(&consumer, 10);
+    // A new leader epoch makes the consumer ask where the one it has read in ended.
+    broker.kill();
+    broker.restart();
+    produce(broker.address(), &[], &topic, &[Record::of("after").to(0)]);
+    let message = take(&consumer, 1).remove(0);
+    assert_eq!((message.offset(), message.payload()), (10, Some(&b"after"[..])));
+    assert_drained(&consumer);
+}
