@@ -7,6 +7,7 @@
 //! ODRADEK_TEST_BOOTSTRAP=127.0.0.1:9092 cargo test -p odradek --test e2e librdkafka
 //! ```
 
+mod commands;
 mod exchange;
 mod hostile;
 mod kafka_programs;

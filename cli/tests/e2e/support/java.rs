@@ -42,7 +42,14 @@ impl Java {
     /// Runs a program to its end with `input` on its standard input.
     pub(crate) fn finish(&self, class: &str, arguments: &[&str], input: &[u8]) -> Finished {
         // A short life: the quick compiler and the small collector start fastest.
-        let mut command = self.command(&["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"], class);
+        let mut command = self.command(
+            &[
+                "-XX:TieredStopAtLevel=1",
+                "-XX:+UseSerialGC",
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=off",
+            ],
+            class,
+        );
         command.args(arguments);
         process::run(command, input, TOOL_LIMIT)
     }
@@ -86,7 +93,7 @@ fn pom() -> String {
     let dependencies = [
         dependency("org.apache.kafka", "kafka_2.13", VERSION),
         dependency("org.apache.kafka", "kafka-tools", VERSION),
-        dependency("org.slf4j", "slf4j-nop", "1.7.36"),
+        dependency("org.slf4j", "slf4j-simple", "1.7.36"),
     ];
     format!(
         "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\

@@ -55,7 +55,10 @@ impl Kafka {
         let log = home.join("kafka.log");
         let file = File::create(&log).expect("a writable home");
         let child = java
-            .command(&["-XX:+UseSerialGC"], "kafka.Kafka")
+            .command(
+                &["-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"],
+                "kafka.Kafka",
+            )
             .arg(&properties)
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a second handle"))

@@ -1,0 +1,184 @@
+//! The binary's own commands, checked from the other side by librdkafka and by the files.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::Offset;
+
+use crate::support::broker::{Broker, binary, data_of};
+use crate::support::client::{
+    LIMIT, Record, consume, consumer, create_topic, headers, payloads, produce,
+};
+use crate::support::process::{self, Finished};
+use crate::support::unique;
+
+const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
+
+fn odradek(arguments: &[&str], input: &str) -> Finished {
+    let mut command = Command::new(binary());
+    command.args(arguments);
+    process::run(command, input.as_bytes(), Duration::from_secs(60))
+}
+
+/// A command that talks to the broker.
+fn at(broker: &Broker, arguments: &[&str], input: &str) -> Finished {
+    let bootstrap = ["--bootstrap-server", broker.address()];
+    odradek(&[arguments, &bootstrap].concat(), input)
+}
+
+#[test]
+fn a_topic_is_made_changed_and_deleted() {
+    let broker = Broker::start();
+    let topic = unique("cli-topic");
+    let run = |arguments: &[&str]| at(&broker, &[&["topic"], arguments].concat(), "");
+    let create = ["create", &topic, "--partitions", "2", "--config", "retention.ms=12345"];
+    run(&create).expect_success();
+    let again = run(&create).expect_failure();
+    assert!(again.contains(&topic) && again.contains("already exists"), "{again}");
+    run(&[&create[..], &["--if-not-exists"]].concat()).expect_success();
+    assert!(run(&["list"]).expect_success().lines().any(|line| line == topic));
+
+    run(&["alter", &topic, "--partitions", "5", "--config", "segment.bytes=2097152"])
+        .expect_success();
+    let watcher = consumer(broker.address(), &[]);
+    let metadata = watcher.fetch_metadata(Some(&topic), LIMIT).expect("an answer");
+    assert_eq!(metadata.topics()[0].partitions().len(), 5);
+    let described = run(&["describe", &topic]).expect_success();
+    for part in [&topic, "retention.ms=12345", "segment.bytes=2097152"] {
+        assert!(described.contains(part), "{part} is not in\n{described}");
+    }
+    run(&["alter", &topic, "--delete-config", "segment.bytes"]).expect_success();
+    assert!(!run(&["describe", &topic]).expect_success().contains("segment.bytes=2097152"));
+
+    run(&["delete", &topic]).expect_success();
+    let gone = run(&["delete", &topic]).expect_failure();
+    assert!(gone.contains(&topic), "{gone}");
+    run(&["delete", &topic, "--if-exists"]).expect_success();
+}
+
+#[test]
+fn produce_writes_what_other_clients_read() {
+    let broker = Broker::start();
+    for codec in CODECS {
+        let topic = unique("cli-produce");
+        create_topic(broker.address(), &topic, 1, &[]);
+        let shape = ["-K", ":", "-H", "from=odradek", "-z", codec];
+        at(&broker, &[&["produce", &topic], &shape[..]].concat(), "a:1\nb:2:3\n").expect_success();
+        let messages = consume(broker.address(), &topic, 0, Offset::Beginning, 2);
+        assert_eq!(payloads(&messages), [&b"1"[..], b"2:3"], "{codec}");
+        assert_eq!(messages[1].key(), Some(&b"b"[..]));
+        assert_eq!(headers(&messages[0]), [("from".to_owned(), Some(b"odradek".to_vec()))]);
+    }
+}
+
+#[test]
+fn produce_takes_large_inputs_and_files() {
+    let broker = Broker::start();
+    let topic = unique("cli-bulk");
+    create_topic(broker.address(), &topic, 3, &[]);
+    let lines: String = (0..50_000).map(|n| format!("line {n}\n")).collect();
+    at(&broker, &["produce", &topic], &lines).expect_success();
+    let home = crate::support::broker::home();
+    let file = home.path().join("lines");
+    fs::write(&file, &lines).expect("a writable home");
+    let file = file.display().to_string();
+    at(&broker, &["produce", &topic, "--file", &file, "--acks", "1"], "").expect_success();
+    let watcher = consumer(broker.address(), &[]);
+    let ends = (0..3).map(|p| watcher.fetch_watermarks(&topic, p, LIMIT).expect("an answer").1);
+    assert_eq!(ends.sum::<i64>(), 100_000);
+    let read = at(&broker, &["consume", &topic, "--from-beginning", "--exit-at-end"], "");
+    let mut read: Vec<String> = read.expect_success().lines().map(str::to_owned).collect();
+    let mut sent: Vec<String> = lines.lines().chain(lines.lines()).map(str::to_owned).collect();
+    read.sort_unstable();
+    sent.sort_unstable();
+    assert!(read == sent, "{} lines of {}", read.len(), sent.len());
+}
+
+#[test]
+fn consume_reads_what_other_clients_write() {
+    let broker = Broker::start();
+    let topic = unique("cli-consume");
+    create_topic(broker.address(), &topic, 1, &[]);
+    for (round, codec) in CODECS.iter().enumerate() {
+        let record = |n: usize| Record {
+            key: Some(format!("k{n}").into_bytes()),
+            timestamp_ms: Some(1_000_000 + i64::try_from(n).expect("few")),
+            headers: vec![("h".to_owned(), Some(b"v".to_vec()))],
+            ..Record::of(format!("{codec} {n}")).to(0)
+        };
+        let records: Vec<Record> = (round * 10..round * 10 + 10).map(record).collect();
+        produce(broker.address(), &[("compression.type", codec)], &topic, &records);
+    }
+    let run = |arguments: &[&str]| {
+        at(&broker, &[&["consume", &topic], arguments].concat(), "").expect_success()
+    };
+    let all = run(&["--from-beginning", "--exit-at-end"]);
+    assert_eq!(all.lines().count(), 50);
+    assert_eq!(all.lines().next(), Some("none 0"));
+    let format = ["--format", "%p %o %k=%v\\n"];
+    assert_eq!(
+        run(&[&["--offset", "23", "-n", "1"], &format[..]].concat()),
+        "0 23 k23=snappy 23\n"
+    );
+    assert_eq!(run(&["--offset", "-1", "-n", "1"]), "zstd 49\n");
+    assert_eq!(run(&["--timestamp", "1000031", "-n", "2"]), "lz4 31\nlz4 32\n");
+    let json = run(&["--offset", "10", "-n", "1", "--json", "--partition", "0"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((&json["offset"], &json["value"]), (&10.into(), &"gzip 10".into()));
+}
+
+#[test]
+fn mistakes_are_told_with_what_to_do() {
+    let broker = Broker::start();
+    let topic = unique("cli-nowhere");
+    let said = at(&broker, &["consume", &topic, "--from-beginning", "-e"], "").expect_failure();
+    assert!(said.contains(&topic), "{said}");
+    let said =
+        odradek(&["topic", "list", "--bootstrap-server", "127.0.0.1:1"], "").expect_failure();
+    assert!(said.contains("127.0.0.1:1"), "{said}");
+    for wrong in [&["topic", "list", "--no-such-flag"][..], &["nonsense"], &[]] {
+        let said = odradek(wrong, "").expect_failure();
+        assert!(said.contains("Usage"), "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+}
+
+#[test]
+fn logs_are_dumped_and_verified() {
+    let broker = Broker::own(&[]);
+    create_topic(broker.address(), "checked", 1, &[("segment.bytes", "1048576")]);
+    for codec in CODECS {
+        let records: Vec<Record> =
+            (0..200).map(|n| Record::of(format!("{codec} {n} ").repeat(300)).to(0)).collect();
+        let settings = [("compression.type", codec), ("enable.idempotence", "true")];
+        produce(broker.address(), &settings, "checked", &records);
+    }
+    let home = broker.stop_for_home();
+    let partition = data_of(&home).join("checked-0");
+    let path = partition.display().to_string();
+    odradek(&["log", "verify", &path], "").expect_success();
+    let data = data_of(&home).display().to_string();
+    odradek(&["log", "verify", &data], "").expect_success();
+    let dump = odradek(&["log", "dump", &path, "--deep-iteration"], "").expect_success();
+    assert!(dump.contains("zstd 199 "), "the last record is in the dump");
+
+    let log = partition.join("00000000000000000000.log");
+    let mut bytes = fs::read(&log).expect("a segment");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(&log, bytes).expect("a writable home");
+    let said = odradek(&["log", "verify", &path], "").expect_failure();
+    assert!(said.contains("00000000000000000000.log"), "{said}");
+}
+
+#[test]
+fn the_reference_is_the_one_in_the_tree() {
+    let page = odradek(&["config", "reference"], "").expect_success();
+    assert_eq!(page, include_str!("../../../config/REFERENCE.md"));
+    let file = odradek(&["config", "reference", "--toml"], "").expect_success();
+    assert_eq!(file, include_str!("../../../config/odradek.toml"));
+    assert!(odradek(&["completions", "bash"], "").expect_success().contains("odradek"));
+}
