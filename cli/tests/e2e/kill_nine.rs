@@ -1,4 +1,4 @@
-//! `kill -9` under load: nothing acknowledged is lost, nothing is there twice.
+//! `kill -9` and clean stops under load: nothing acknowledged is lost, nothing is there twice.
 //!
 //! The ordinary run does a few rounds. As many as wanted, by one command:
 //!
@@ -156,4 +156,20 @@ fn nothing_acknowledged_is_lost_or_doubled() {
     broker.restart();
     verify(broker.address(), "killed", &load);
     println!("{} records over {rounds} kills: none lost, none doubled", load.sent);
+}
+
+#[test]
+fn a_clean_stop_under_load_keeps_everything() {
+    let mut broker = Broker::own(&[]);
+    create_topic(broker.address(), "stopped", PARTITIONS, &[]);
+    let mut load = Load::new(broker.address(), "stopped");
+    for _ in 0..3 {
+        load.run_for(Duration::from_millis(300));
+        let status = broker.stop();
+        assert!(status.success(), "{status}");
+        broker.restart();
+    }
+    load.run_for(Duration::from_millis(100));
+    load.finish();
+    verify(broker.address(), "stopped", &load);
 }

@@ -15,6 +15,7 @@ mod kcat;
 mod kill_nine;
 mod start_up;
 mod support;
+mod upkeep;
 
 mod librdkafka {
     mod admin;
