@@ -29,6 +29,8 @@ pub(crate) enum Command {
     /// Print what can be configured.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Run the node in a simulator, and look for violations of what it promises.
+    Sim(SimArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell to complete for.
@@ -56,6 +58,23 @@ pub(crate) struct ServeArgs {
     /// One configuration key; may be repeated, and wins over the file.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+/// `odradek sim`.
+#[derive(Debug, Args)]
+pub(crate) struct SimArgs {
+    /// First seed.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How many seeds to run, from the first on.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) count: u64,
+    /// Answered requests of each run.
+    #[arg(long, default_value_t = 500)]
+    pub(crate) operations: u32,
+    /// Print every step, of a single seed.
+    #[arg(long, conflicts_with = "count")]
+    pub(crate) trace: bool,
 }
 
 /// How to reach a cluster.

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Consume(args) => cmd::consume::run(&args),
         Command::Log(command) => cmd::log::run(command),
         Command::Config(command) => cmd::config::run(&command),
+        Command::Sim(args) => cmd::sim::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "odradek", &mut std::io::stdout());
             Ok(())

@@ -4,4 +4,5 @@ pub(crate) mod config;
 pub(crate) mod consume;
 pub(crate) mod log;
 pub(crate) mod produce;
+pub(crate) mod sim;
 pub(crate) mod topic;

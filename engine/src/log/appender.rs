@@ -32,6 +32,7 @@ use crate::buf::{BLOCK, Chunk};
 use crate::cache::{SegmentUid, Tail};
 use crate::cx::EngineCx;
 use crate::error::LogError;
+use crate::rt::sim::Plant;
 use crate::rt::{File, Instant};
 use crate::waiters::{Signal, Waiters};
 
@@ -390,7 +391,10 @@ impl Appender {
         let size = want.min(CHUNK_MAX).next_power_of_two().max(BLOCK);
         let chunk = self.cx.chunks.take(size, start);
         if let Some((_, before)) = before.filter(|_| head > 0) {
-            chunk.extend(&before.bytes_from(start)[..head]);
+            match self.cx.rt.planted(Plant::TailNotCopied) {
+                true => chunk.extend(&[0; BLOCK][..head]),
+                false => chunk.extend(&before.bytes_from(start)[..head]),
+            };
         }
         self.tail.push(self.uid, &chunk);
         state.open = Some(Rc::clone(&chunk));

@@ -52,6 +52,7 @@ use crate::cache::SegmentUid;
 use crate::error::LogError;
 use crate::ids::Offset;
 use crate::producer::{AppendPlan, ProducerStates};
+use crate::rt::sim::Plant;
 use crate::waiters::FifoLock;
 use appender::{Appender, Progress};
 use config::TopicConfig;
@@ -185,6 +186,9 @@ impl Log {
     pub(crate) fn durable_end(&self) -> i64 {
         let progress = self.progress();
         match self.config.borrow().odradek_durability {
+            config::Durability::Sync if self.site.cx.rt.planted(Plant::AckBeforeSync) => {
+                progress.written
+            }
             config::Durability::Sync => progress.synced,
             config::Durability::WriteCache => progress.written,
         }

@@ -141,7 +141,13 @@ async fn learn_start(site: &Site, active: &Rc<Segment>) -> Result<(), OpenError>
 async fn create_if_absent(cx: &EngineCx, spec: &LogSpec) -> Result<(), OpenError> {
     let metadata = spec.path.join(METADATA_FILE);
     match cx.rt.read_file(&metadata, METADATA_MAX).await {
-        Ok(bytes) => check_metadata(&metadata, &bytes, spec),
+        Ok(bytes) => {
+            check_metadata(&metadata, &bytes, spec)?;
+            match spec.closed_in_order {
+                true => Ok(()),
+                false => sync_names(cx, &spec.path).await,
+            }
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let made: io::Result<()> = async {
                 cx.rt.create_dir_all(&spec.path).await?;
@@ -155,6 +161,16 @@ async fn create_if_absent(cx: &EngineCx, spec: &LogSpec) -> Result<(), OpenError
         }
         Err(error) => Err(LogError::io("read", &metadata, &error).into()),
     }
+}
+
+/// Makes the directory and what is in it durable: a process that was killed may have made names
+/// that it did not come to sync.
+async fn sync_names(cx: &EngineCx, path: &Path) -> Result<(), OpenError> {
+    for dir in [path, path.parent().unwrap_or(Path::new("."))] {
+        let synced = cx.rt.sync_dir(dir).await;
+        synced.map_err(|error| LogError::io("sync", dir, &error))?;
+    }
+    Ok(())
 }
 
 fn check_metadata(path: &Path, bytes: &[u8], spec: &LogSpec) -> Result<(), OpenError> {

@@ -20,6 +20,7 @@ use super::{FileKind, aside, text};
 use crate::error::{LogError, OpenError};
 use crate::ids::Offset;
 use crate::producer::{ProducerLimits, ProducerStates};
+use crate::rt::sim::Plant;
 
 /// What opening a log had to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,6 +96,9 @@ impl<'a> Recovery<'a> {
         self.epochs.truncate_start(log_start);
         self.producers.on_log_start(Offset(log_start));
         let now = self.site.cx.rt.wall_ms();
+        if self.site.cx.rt.planted(Plant::ForgottenProducers) {
+            self.producers = ProducerStates::new(ProducerLimits::default(), Offset(self.next));
+        }
         self.producers.expire(now);
         Ok(Recovered {
             segments,
@@ -214,6 +218,9 @@ impl<'a> Recovery<'a> {
             }
             segment.note_batch(&found.header, found.position, interval);
         };
+        if self.site.cx.rt.planted(Plant::LostTruncation) {
+            segment.set_size(len);
+        }
         let end = segment.size();
         self.report.rescanned_bytes += end - start;
         let mut whole = true;

@@ -4,6 +4,7 @@ use super::Partition;
 use super::read::ReadBound;
 use crate::error::{AppendError, LogError};
 use crate::ids::{LeaderEpoch, Offset};
+use crate::rt::sim::Plant;
 
 /// A leader's knowledge of its partition when it takes office, and whenever the in-sync set
 /// changes.
@@ -152,7 +153,10 @@ impl Partition {
             self.changed();
             return;
         }
-        let durable = self.log.durable_end();
+        let durable = match self.cx.rt.planted(Plant::WatermarkFromEnd) {
+            true => self.log.log_end(),
+            false => self.log.durable_end(),
+        };
         let reached = match *self.role.borrow() {
             Role::Leader { spec, others } if spec.isr_count >= spec.min_isr_effective() => {
                 match (spec.isr_count, others) {

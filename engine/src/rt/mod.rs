@@ -145,6 +145,16 @@ impl Rt {
         }
     }
 
+    /// Whether a simulation has planted this bug; never on a real node.
+    #[inline]
+    #[must_use]
+    pub fn planted(&self, plant: sim::Plant) -> bool {
+        match &self.0 {
+            RtForm::Real(_) => false,
+            RtForm::Sim(core) => core.planted(plant),
+        }
+    }
+
     /// Lets others run if this core has gone without looking at its sockets and disks for more
     /// than 500 µs, returns at once otherwise. Every loop that can stay ready calls it per request
     /// or per 64 KiB of work. In the simulator every call is a scheduling point.

@@ -1,4 +1,5 @@
 //! Tests of the partition on the simulated runtime.
 
 mod basics;
+mod killed;
 mod kit;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    NodeId, Shared,
+    NodeId, Plant, Shared,
     disk::Disks,
     sched::{EventKey, Later},
 };
@@ -110,6 +110,11 @@ impl Core {
         let takes = self.random(|rng| Duration::from_nanos(20_000 + rng.below(200_000)));
         self.call_after(takes, move |_| deliver(fenced_call(f)));
         later.await
+    }
+
+    /// Whether this bug was planted.
+    pub(in crate::rt) fn planted(&self, plant: Plant) -> bool {
+        self.shared.options.plant == Some(plant)
     }
 
     /// Scribbled over, so that no one comes to rely on fresh buffers being zero.

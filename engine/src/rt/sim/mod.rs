@@ -27,6 +27,7 @@ use crate::ids::CoreId;
 mod core;
 pub(super) mod disk;
 pub(super) mod net;
+mod plant;
 mod sched;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ mod tests;
 pub(super) use self::core::{Core, Timer, yield_once};
 pub use disk::{Crash, DiskOp, DiskOptions};
 pub use net::LinkOptions;
+pub use plant::Plant;
 use sched::{Later, Sched};
 
 /// A simulated machine, from 0.
@@ -52,6 +54,8 @@ pub struct SimOptions {
     pub disk: DiskOptions,
     /// The links between nodes that have no other setting.
     pub link: LinkOptions,
+    /// A bug to plant in every node.
+    pub plant: Option<Plant>,
 }
 
 /// A whole simulated cluster.
@@ -319,6 +323,11 @@ impl World {
         self.disks(node).fail_next(path, op, errno);
     }
 
+    /// Forgets the failures that [`World::fail_next`] asked for and that did not come about.
+    pub fn clear_faults(&self, node: NodeId) {
+        self.disks(node).clear_faults();
+    }
+
     /// Lets every operation on the disk under `path` fail with EIO from now on.
     pub fn kill_disk(&self, node: NodeId, path: &Path) {
         self.disks(node).set_dead(path, true);
@@ -437,6 +446,7 @@ impl Default for SimOptions {
             poll_time_max: Duration::from_micros(2),
             disk: DiskOptions::default(),
             link: LinkOptions::default(),
+            plant: None,
         }
     }
 }

@@ -32,6 +32,8 @@ struct FileNode {
     /// Bytes charged to the mount, also for writes that are on their way.
     charged_bytes: u64,
     open: usize,
+    /// A write that a planted bug holds back.
+    late: Option<(u64, Vec<u8>)>,
     /// A name of this file was removed, so it may be garbage.
     unlinked: bool,
 }
@@ -82,6 +84,10 @@ impl Fs {
     pub(super) fn fail_next(&mut self, path: &Path, op: DiskOp, errno: i32) {
         let mount = self.mount_of(path);
         self.mounts[mount].faults.push(Fault { prefix: normal(path), op, errno });
+    }
+
+    pub(super) fn clear_faults(&mut self) {
+        self.mounts.iter_mut().for_each(|mount| mount.faults.clear());
     }
 
     pub(super) fn set_dead(&mut self, path: &Path, dead: bool) {
@@ -185,6 +191,11 @@ impl Fs {
         Ok(self.file(ino)?.contents.read(pos, buf))
     }
 
+    /// A planted bug's read.
+    pub(super) fn read_stale(&self, ino: Ino, pos: u64, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(self.file(ino)?.contents.read_stale(pos, buf))
+    }
+
     /// The device takes on a write. Room is claimed now.
     pub(super) fn begin_write(&mut self, ino: Ino, pos: u64, bytes: Vec<u8>) -> io::Result<u64> {
         self.claim(ino, pos + bytes.len() as u64)?;
@@ -194,13 +205,19 @@ impl Fs {
         Ok(id)
     }
 
-    pub(super) fn end_write(&mut self, id: u64, failed: bool, rng: &mut Rng) {
+    /// With `reorder`, a planted bug, some writes are done only after the file's next one.
+    pub(super) fn end_write(&mut self, id: u64, failed: bool, reorder: bool, rng: &mut Rng) {
         let Some((ino, pos, bytes)) = self.in_flight.remove(&id) else { return };
         let Ok(file) = self.file_mut(ino) else { return };
         if failed {
             file.contents.write_partly(pos, &bytes, rng);
+        } else if reorder && file.late.is_none() && rng.index(4) == 0 {
+            file.late = Some((pos, bytes));
         } else {
             file.contents.write(pos, &bytes);
+            if let Some((pos, bytes)) = file.late.take() {
+                file.contents.write(pos, &bytes);
+            }
         }
     }
 
@@ -434,7 +451,7 @@ impl Fs {
 impl FileNode {
     fn new(mount: usize) -> Self {
         let contents = Contents::default();
-        Self { contents, mount, charged_bytes: 0, open: 0, unlinked: false }
+        Self { contents, mount, charged_bytes: 0, open: 0, late: None, unlinked: false }
     }
 
     fn recharge(&mut self) -> u64 {

@@ -32,6 +32,8 @@ pub(super) struct Contents {
     durable: Image,
     unsynced: VecDeque<Unsynced>,
     next_seq: u64,
+    /// What blocks held before their last write, for the bug that reads it.
+    before: BTreeMap<u64, Rc<Block>>,
 }
 
 struct Unsynced {
@@ -71,6 +73,18 @@ impl Contents {
         self.live.read(pos, buf)
     }
 
+    /// A planted bug's read: every third block as it was before its last write.
+    pub(super) fn read_stale(&self, pos: u64, buf: &mut [u8]) -> usize {
+        let len = self.live.read(pos, buf);
+        let first = pos / BLOCK as u64;
+        for (at, block) in (first..).zip(buf[..len].chunks_mut(BLOCK)) {
+            if let Some(old) = self.before.get(&at).filter(|_| at % 3 == 0) {
+                block.copy_from_slice(&old[..block.len()]);
+            }
+        }
+        len
+    }
+
     pub(super) fn unsynced(&self) -> usize {
         self.unsynced.len()
     }
@@ -80,6 +94,11 @@ impl Contents {
         let end = pos + bytes.len() as u64;
         let blocks = self.live.compose(pos, bytes);
         let grows = end > self.live.len;
+        for (at, _) in &blocks {
+            if let Some(block) = self.live.blocks.get(at) {
+                self.before.insert(*at, Rc::clone(block));
+            }
+        }
         self.live.insert(&blocks);
         self.push(Change::Write(blocks));
         if grows {

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Core, Later};
+use super::{Core, Later, Plant};
 use crate::rt::{DirEntry, DmaBuf, OpenMode, Space, rng::Rng};
 
 mod fs;
@@ -107,6 +107,10 @@ impl Disks {
         self.0.borrow_mut().fail_next(path, op, errno);
     }
 
+    pub(super) fn clear_faults(&self) {
+        self.0.borrow_mut().clear_faults();
+    }
+
     pub(super) fn set_dead(&self, path: &Path, dead: bool) {
         self.0.borrow_mut().set_dead(path, dead);
     }
@@ -185,8 +189,11 @@ impl Core {
 
     pub(in crate::rt) async fn sync_dir(self: &Rc<Self>, path: &Path) -> io::Result<()> {
         let (dir, mark) = self.disks().0.borrow().dir_sync_mark(path)?;
+        let skipped = self.planted(Plant::SkippedDirSync);
         self.disk_op(path, DiskOp::Sync, 0, move |fs, _| {
-            fs.dir_synced(dir, mark);
+            if !skipped {
+                fs.dir_synced(dir, mark);
+            }
             Ok(())
         })
         .await
@@ -273,7 +280,8 @@ impl OpenFile {
         self.core.call_after(takes, move |core| {
             let mut fs = disks.0.borrow_mut();
             let fault = fs.fault(&path, DiskOp::Write);
-            core.random(|rng| fs.end_write(id, fault.is_err(), rng));
+            let reorder = core.planted(Plant::ReorderedWrites);
+            core.random(|rng| fs.end_write(id, fault.is_err(), reorder, rng));
             drop(fs);
             deliver(fault);
         });
@@ -282,8 +290,12 @@ impl OpenFile {
 
     pub(in crate::rt) async fn read_at(&self, pos: u64, len: usize) -> io::Result<DmaBuf> {
         let (ino, mut buf) = (self.ino, self.core.alloc(len));
+        let stale = self.core.planted(Plant::StaleReads);
         self.op(DiskOp::Read, len, move |fs, _| {
-            let n = fs.read(ino, pos, &mut buf)?;
+            let n = match stale {
+                true => fs.read_stale(ino, pos, &mut buf)?,
+                false => fs.read(ino, pos, &mut buf)?,
+            };
             buf.truncate(n);
             Ok(buf)
         })
@@ -295,7 +307,11 @@ impl OpenFile {
         let (later, deliver) = Later::new();
         let (disks, path) = (self.core.disks().clone(), self.path.clone());
         let mark = disks.0.borrow().sync_mark(ino)?;
+        if self.core.planted(Plant::SkippedSync) {
+            return Ok(());
+        }
         let takes = self.core.random(|rng| disks.duration(&path, 0, rng));
+        let early = self.core.planted(Plant::EarlySync);
         self.core.call_after(takes, move |core| {
             let mut fs = disks.0.borrow_mut();
             let fault = fs.fault(&path, DiskOp::Sync);
@@ -306,6 +322,9 @@ impl OpenFile {
             drop(fs);
             deliver(fault);
         });
+        if early {
+            return Ok(());
+        }
         later.await
     }
 

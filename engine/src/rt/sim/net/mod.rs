@@ -211,7 +211,8 @@ impl Shared {
         let mut refused = false;
         match piece {
             Piece::Data(bytes) => {
-                end.coming -= bytes.len();
+                // What was on its way when the machine came back is not counted any more.
+                end.coming = end.coming.saturating_sub(bytes.len());
                 refused = end.closed;
                 if !end.closed && !end.reset {
                     end.inbox.extend(bytes);
@@ -321,7 +322,7 @@ impl Shared {
         for (to, piece) in released {
             let mut net = self.net.borrow_mut();
             if let (Some(end), Piece::Data(bytes)) = (net.end(to), &piece) {
-                end.coming -= bytes.len();
+                end.coming = end.coming.saturating_sub(bytes.len());
             }
             drop(net);
             self.send_piece(to, piece);

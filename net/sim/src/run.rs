@@ -1,0 +1,324 @@
+//! One run: a node, its clients, its faults, and the verdict.
+//!
+//! ```text
+//! start ─ clients at work ─ fault ─ fault ─ … ─ clients done ─ calm ─ audit ─ power loss ─ audit
+//! ```
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::rt::sim::{Crash, LinkOptions, NodeId, Plant, SimOptions, World};
+
+use crate::cluster::{CORES_MAX, Cluster};
+use crate::faults::{self, Fault};
+use crate::history::{History, Violation};
+use crate::invariants;
+use crate::rng::Rng;
+use crate::workload::{Client, Scene};
+
+/// How to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Answered requests before the clients end.
+    pub operations: u32,
+    /// A bug to plant, to see it found.
+    pub plant: Option<Plant>,
+    /// Gets a line for everything that happens.
+    pub trace: Option<fn(&str)>,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The seed that leads to it.
+    pub seed: u64,
+    /// Equal for equal histories.
+    pub hash: u64,
+    /// Requests that were answered.
+    pub operations: u32,
+    /// What was done to the node, and how often.
+    pub faults: BTreeMap<Fault, u32>,
+    /// Task polls: the simulation's measure of work.
+    pub polls: u64,
+    /// Virtual time that passed.
+    pub virtual_time: Duration,
+    /// Empty if all is well.
+    pub violations: Vec<Violation>,
+}
+
+/// Runs one seed.
+#[must_use]
+pub fn run(seed: u64, options: Options) -> Outcome {
+    Run::new(seed, options).finish()
+}
+
+struct Run {
+    seed: u64,
+    rng: Rng,
+    world: Rc<World>,
+    cluster: Cluster,
+    scene: Rc<Scene>,
+    clients: NodeId,
+    /// What becomes of a node that ends by itself, before it is started again.
+    end: Crash,
+    faults: BTreeMap<Fault, u32>,
+}
+
+impl Run {
+    fn new(seed: u64, options: Options) -> Self {
+        let mut rng = Rng::new(seed);
+        let settings = SimOptions { plant: options.plant, ..SimOptions::default() };
+        let world = Rc::new(World::new(seed, settings));
+        // The first machine of the world.
+        let rt = world.client_rt();
+        let clients = NodeId(0);
+        let cluster = Cluster::new(Rc::clone(&world), node_settings(&mut rng));
+        let history = History { trace: options.trace, ..History::default() };
+        let scene = Scene::new(rt, cluster.addr, options.operations, history);
+        Self {
+            seed,
+            rng,
+            world,
+            cluster,
+            scene,
+            clients,
+            end: Crash::Kill,
+            faults: BTreeMap::new(),
+        }
+    }
+
+    fn finish(mut self) -> Outcome {
+        let plan = faults::plan(&mut self.rng, self.scene.operations_max);
+        self.start();
+        self.come_up();
+        let scene = Rc::clone(&self.scene);
+        scene.populate(&mut self.rng);
+        for (at, fault) in plan {
+            self.drive(|| scene.operations.get() >= at || scene.busy.get() == 0);
+            self.inject(fault);
+        }
+        self.drive(|| scene.busy.get() == 0);
+        self.calm();
+        self.audit();
+        self.crash(Crash::PowerLoss);
+        self.start();
+        self.come_up();
+        self.audit();
+        let panics = self.world.panics();
+        let mut history = self.scene.history.borrow_mut();
+        let of_node = panics.iter().filter(|(node, _)| *node == self.cluster.node);
+        history.panics = of_node.map(|(_, panic)| panic.to_string()).collect();
+        Outcome {
+            seed: self.seed,
+            hash: self.world.trace_hash(),
+            operations: self.scene.operations.get(),
+            faults: self.faults,
+            polls: self.world.polls(),
+            virtual_time: self.scene.now(),
+            violations: invariants::check(&history),
+        }
+    }
+
+    // The node.
+
+    fn start(&mut self) {
+        let cores = self.cores();
+        self.scene.say(|| format!("the node starts on {cores} cores"));
+        self.cluster.start(cores);
+    }
+
+    fn cores(&mut self) -> usize {
+        usize::try_from(self.rng.between(1, CORES_MAX as u64)).expect("few")
+    }
+
+    fn crash(&mut self, kind: Crash) {
+        self.scene.say(|| format!("the node goes down: {kind:?}"));
+        self.cluster.crash(kind);
+    }
+
+    /// Waits until the node, which meets no faults, serves.
+    fn come_up(&mut self) {
+        let cluster = &self.cluster;
+        self.world.run_until(BOOT_MAX, || cluster.is_ready() || cluster.has_ended());
+        if cluster.is_ready() {
+            return self.scene.say(|| "the node serves".to_owned());
+        }
+        let why = cluster.why_ended().unwrap_or_else(|| "it takes too long".to_owned());
+        self.scene.violate("alive", format!("the node does not start: {why}"));
+    }
+
+    /// Lets time pass until `done`; a node that ends by itself is started again, as a service
+    /// manager would.
+    fn drive(&mut self, mut done: impl FnMut() -> bool) {
+        let limit = self.scene.now() + RUN_MAX;
+        loop {
+            let cluster = &self.cluster;
+            let mut over = false;
+            self.world.run_until(RUN_MAX, || {
+                over = done();
+                over || cluster.has_ended()
+            });
+            if over {
+                return;
+            }
+            if self.scene.now() >= limit {
+                let operations = self.scene.operations.get();
+                let message = format!("the clients stand still after {operations} operations");
+                return self.scene.violate("alive", message);
+            }
+            let why = self.cluster.why_ended().unwrap_or_default();
+            self.scene.say(|| format!("the node ended: {why}"));
+            self.crash(self.end);
+            self.wait(SERVICE_DELAY);
+            self.start();
+        }
+    }
+
+    fn wait(&self, time: Duration) {
+        self.world.run_for(time);
+    }
+
+    // Faults.
+
+    fn inject(&mut self, fault: Fault) {
+        self.scene.say(|| format!("fault: {fault}"));
+        *self.faults.entry(fault).or_default() += 1;
+        match fault {
+            Fault::Kill => self.bounce(Crash::Kill),
+            Fault::PowerLoss => self.bounce(Crash::PowerLoss),
+            Fault::CrashInRecovery => {
+                let (first, second) = (faults::crash(&mut self.rng), faults::crash(&mut self.rng));
+                self.bounce(first);
+                self.wait_a_little(10_000);
+                self.bounce(second);
+            }
+            Fault::Restart => self.restart(),
+            Fault::FailedWrite | Fault::FailedSync | Fault::FailedRead | Fault::FailedMeta => {
+                self.fail_disk(fault);
+            }
+            Fault::FullDisk => {
+                let (node, dir) = (self.cluster.node, faults::data_dir());
+                self.world.set_disk(node, dir, |disk| disk.total_bytes = 0);
+                self.wait_a_little(200_000);
+                self.world.set_disk(node, dir, |disk| disk.total_bytes = 1 << 40);
+                // Files that could not be made at the time need a new start.
+                self.bounce_somehow();
+            }
+            Fault::Cut => {
+                self.world.cut(self.cluster.node, self.clients);
+                self.wait_a_little(8_000_000);
+                self.world.heal_all();
+            }
+            Fault::SlowLink => {
+                let link = LinkOptions {
+                    delay_max: Duration::from_millis(40),
+                    piece_bytes_max: 700,
+                    tiny_one_in: 3,
+                    reset_one_in: 300,
+                    ..LinkOptions::default()
+                };
+                self.world.set_link(self.cluster.node, self.clients, &link);
+                self.wait_a_little(400_000);
+                let usual = LinkOptions::default();
+                self.world.set_link(self.cluster.node, self.clients, &usual);
+            }
+            Fault::Reset => self.world.reset_connections(self.cluster.node, self.clients),
+        }
+    }
+
+    fn wait_a_little(&mut self, micros_max: u64) {
+        let micros = self.rng.below(micros_max);
+        self.wait(Duration::from_micros(micros));
+    }
+
+    fn bounce(&mut self, kind: Crash) {
+        self.crash(kind);
+        let down = faults::downtime(&mut self.rng);
+        self.wait(down);
+        self.start();
+    }
+
+    fn bounce_somehow(&mut self) {
+        let kind = faults::crash(&mut self.rng);
+        self.bounce(kind);
+    }
+
+    fn restart(&mut self) {
+        self.cluster.stop();
+        let cluster = &self.cluster;
+        if !self.world.run_until(BOOT_MAX, || cluster.has_ended()) {
+            self.scene.violate("alive", "the node does not stop".to_owned());
+        }
+        let why = self.cluster.why_ended().unwrap_or_else(|| "in order".to_owned());
+        self.scene.say(|| format!("the node stopped: {why}"));
+        self.bounce(Crash::Kill);
+    }
+
+    /// Some operations of a kind fail, and later the node goes down: by then a partition that saw
+    /// it has stopped, and its clients wait.
+    ///
+    /// After a failed sync it is the machine that goes down: a process alone that came back would
+    /// read what the kernel holds and will never write, and no later sync would tell it.
+    fn fail_disk(&mut self, fault: Fault) {
+        let op = fault.disk_op().expect("a fault of the disk");
+        for _ in 0..self.rng.between(1, 3) {
+            self.world.fail_next(self.cluster.node, faults::data_dir(), op, EIO);
+        }
+        if fault == Fault::FailedSync {
+            self.end = Crash::PowerLoss;
+        }
+        let scene = Rc::clone(&self.scene);
+        let until = scene.operations.get() + 30;
+        self.drive(|| scene.operations.get() >= until || scene.busy.get() == 0);
+        self.world.clear_faults(self.cluster.node);
+        match fault {
+            Fault::FailedSync => self.bounce(Crash::PowerLoss),
+            _ => self.bounce_somehow(),
+        }
+        self.end = Crash::Kill;
+    }
+
+    // The end.
+
+    fn calm(&mut self) {
+        self.world.heal_all();
+        if self.cluster.has_ended() {
+            self.crash(Crash::Kill);
+            self.start();
+        }
+        self.come_up();
+    }
+
+    fn audit(&mut self) {
+        let mut client = Client::new(&self.scene, self.rng.fork());
+        let done = self.world.block_on(AUDIT_MAX, async move { client.audit().await });
+        if done.is_none() {
+            self.scene.violate("alive", "the audit does not end".to_owned());
+        }
+    }
+}
+
+/// Small files, so that all that goes with many and large ones happens.
+fn node_settings(rng: &mut Rng) -> Vec<String> {
+    let mut settings = vec![
+        "auto.create.topics.enable=false".to_owned(),
+        // An idle controller's records are not what is looked at.
+        "metadata.max.idle.interval.ms=20000".to_owned(),
+        format!("log.index.interval.bytes={}", rng.pick(&[0, 100, 4_096])),
+    ];
+    // Many short segments, in half of the runs.
+    if rng.one_in(2) {
+        settings.push(format!("log.roll.ms={}", rng.pick(&[50, 300, 2_000])));
+    }
+    settings
+}
+
+/// Starting and stopping take milliseconds; with hiccups of the disk, more.
+const BOOT_MAX: Duration = Duration::from_secs(60);
+/// Clients do their operations in seconds, waiting for faults to pass included.
+const RUN_MAX: Duration = Duration::from_secs(900);
+const AUDIT_MAX: Duration = Duration::from_secs(300);
+/// A service manager starts a service again after this time.
+const SERVICE_DELAY: Duration = Duration::from_millis(20);
+const EIO: i32 = 5;

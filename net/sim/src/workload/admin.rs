@@ -1,0 +1,164 @@
+//! The one who makes and deletes topics, trims partitions, and lists what there is.
+
+use wire::api_key::ApiKey;
+use wire::error_code::ErrorCode;
+use wire::msg::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
+use wire::msg::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
+};
+use wire::msg::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
+use wire::msg::metadata::{MetadataRequest, MetadataResponse};
+use wire::primitives::Uuid;
+
+use super::{Client, Topic};
+use crate::history::Event;
+
+pub(super) async fn run(mut client: Client) {
+    let mut made = 0;
+    while !client.scene.is_over() {
+        let live = client.scene.topics.borrow().iter().filter(|topic| !topic.doomed).count();
+        match client.rng.below(8) {
+            _ if live == 0 => create(&mut client, &mut made).await,
+            0 if live < TOPICS_MAX => create(&mut client, &mut made).await,
+            1 if live > 1 && client.scene.offers(ApiKey::DeleteTopics) => delete(&mut client).await,
+            2 | 3 if client.scene.offers(ApiKey::DeleteRecords) => trim(&mut client).await,
+            4 | 5 => drop(client.list_topics().await),
+            _ => client.think().await,
+        }
+        client.think().await;
+        client.think().await;
+    }
+}
+
+async fn create(client: &mut Client, made: &mut u32) {
+    // A name that is free, at times one that was used before.
+    let name = {
+        let topics = client.scene.topics.borrow();
+        let gone = topics.iter().filter(|topic| topic.doomed);
+        let gone: Vec<&str> = gone.map(|topic| topic.name.as_str()).collect();
+        let free = |name: &&str| topics.iter().all(|known| known.doomed || known.name != *name);
+        match gone.into_iter().find(free).filter(|_| client.rng.one_in(2)) {
+            Some(name) => name.to_owned(),
+            None => {
+                *made += 1;
+                format!("topic{made}")
+            }
+        }
+    };
+    let partitions = i32::try_from(client.rng.between(1, 3)).expect("few");
+    let topic = CreatableTopic {
+        name: &name,
+        num_partitions: partitions,
+        replication_factor: 1,
+        ..CreatableTopic::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic].into(), ..Default::default() };
+    client.scene.say(|| format!("create {name}"));
+    let answer = client.ask(7, &request, |cur, version| {
+        let response = CreateTopicsResponse::decode(cur, version)?;
+        Ok(response.topics.first().map(|topic| (ErrorCode(topic.error_code), topic.topic_id)))
+    });
+    match answer.await.flatten() {
+        Some((ErrorCode::NONE, id)) => {
+            client.scene.note(Event::Created { name: name.clone(), id });
+            client.scene.topics.borrow_mut().push(Topic { name, id, partitions, doomed: false });
+        }
+        // An attempt without an answer may have made it.
+        Some((ErrorCode::TOPIC_ALREADY_EXISTS, _)) | None => drop(client.list_topics().await),
+        Some((code, _)) => client.scene.say(|| format!("{name} is not created: {code}")),
+    }
+}
+
+async fn delete(client: &mut Client) {
+    let (name, id) = {
+        let mut topics = client.scene.topics.borrow_mut();
+        let mut live: Vec<&mut Topic> = topics.iter_mut().filter(|topic| !topic.doomed).collect();
+        let index = usize::try_from(client.rng.below(live.len() as u64)).expect("an index");
+        live[index].doomed = true;
+        (live[index].name.clone(), live[index].id)
+    };
+    client.scene.note(Event::DeleteSent { id });
+    let by_id = client.rng.one_in(2);
+    loop {
+        let state = match by_id {
+            true => DeleteTopicState { name: None, topic_id: id },
+            false => DeleteTopicState { name: Some(&name), topic_id: Uuid::ZERO },
+        };
+        let request = DeleteTopicsRequest {
+            topics: vec![state].into(),
+            timeout_ms: 5_000,
+            ..DeleteTopicsRequest::default()
+        };
+        let answer = client.ask(6, &request, |cur, version| {
+            let response = DeleteTopicsResponse::decode(cur, version)?;
+            Ok(response.responses.first().map(|topic| ErrorCode(topic.error_code)))
+        });
+        match answer.await.flatten() {
+            Some(
+                ErrorCode::NONE
+                | ErrorCode::UNKNOWN_TOPIC_ID
+                | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            ) => return client.scene.note(Event::Deleted { id }),
+            Some(code) if !code.is_retriable() => {
+                return client.scene.say(|| format!("{name} is not deleted: {code}"));
+            }
+            _ => client.back_off().await,
+        }
+        if client.scene.is_over() {
+            return;
+        }
+    }
+}
+
+async fn trim(client: &mut Client) {
+    let Some(place) = client.scene.some_place(&mut client.rng) else { return };
+    let known = client.scene.topics.borrow().iter().find(|t| t.id == place.topic).cloned();
+    let Some(Topic { name, .. }) = known else { return };
+    let before = match client.rng.below(8) {
+        0 => -1,
+        _ => i64::try_from(client.rng.below(20)).expect("small"),
+    };
+    client.scene.note(Event::TrimSent { place, before });
+    let part = DeleteRecordsPartition { partition_index: place.partition, offset: before };
+    let topic = DeleteRecordsTopic { name: &name, partitions: vec![part].into() };
+    let request = DeleteRecordsRequest { topics: vec![topic].into(), timeout_ms: 5_000 };
+    let answer = client.ask(2, &request, |cur, version| {
+        let response = DeleteRecordsResponse::decode(cur, version)?;
+        let topic = response.topics.first();
+        let part = topic.and_then(|topic| topic.partitions.first());
+        Ok(part.map(|part| (ErrorCode(part.error_code), part.low_watermark)))
+    });
+    if let Some((ErrorCode::NONE, log_start)) = answer.await.flatten() {
+        client.scene.note(Event::Trimmed { place, log_start });
+    }
+}
+
+impl Client {
+    /// Lists all topics, and takes in those that were not known. `None` without an answer.
+    pub(crate) async fn list_topics(&mut self) -> Option<Vec<(String, Uuid)>> {
+        let request = MetadataRequest { topics: None, ..MetadataRequest::default() };
+        let sent = self.scene.now();
+        let answer = self.ask(12, &request, |cur, version| {
+            let response = MetadataResponse::decode(cur, version)?;
+            let topics = response.topics.iter().map(|topic| {
+                let partitions = i32::try_from(topic.partitions.len()).unwrap_or(0);
+                (topic.name.unwrap_or("").to_owned(), topic.topic_id, partitions)
+            });
+            Ok(topics.collect::<Vec<_>>())
+        });
+        let listed = answer.await?;
+        for (name, id, partitions) in &listed {
+            let mut topics = self.scene.topics.borrow_mut();
+            if topics.iter().all(|known| known.id != *id) {
+                let (name, partitions) = (name.clone(), *partitions);
+                topics.push(Topic { name, id: *id, partitions, doomed: false });
+            }
+        }
+        let topics: Vec<_> = listed.into_iter().map(|(name, id, _)| (name, id)).collect();
+        self.scene.note(Event::Listed { sent, topics: topics.clone() });
+        Some(topics)
+    }
+}
+
+/// Enough for all cores to have some.
+const TOPICS_MAX: usize = 5;

@@ -1,0 +1,104 @@
+//! A consumer without a group: reads on where it was, or somewhere else, in every size, and asks
+//! for offsets in between.
+
+use std::collections::BTreeMap;
+
+use wire::api_key::ApiKey;
+use wire::error_code::ErrorCode;
+use wire::msg::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
+};
+
+use super::Client;
+use super::reading::Wish;
+use crate::history::Place;
+
+pub(super) async fn run(mut client: Client) {
+    let mut positions: BTreeMap<Place, i64> = BTreeMap::new();
+    let mut ends: BTreeMap<Place, i64> = BTreeMap::new();
+    while !client.scene.is_over() {
+        client.think().await;
+        let wish = wish(&mut client, &positions, &ends);
+        if wish.places.is_empty() {
+            client.back_off().await;
+            continue;
+        }
+        if client.rng.one_in(12) && client.scene.offers(ApiKey::ListOffsets) {
+            let place = wish.places[0].0;
+            if let Some(offset) = client.list_offset(place, -1).await {
+                positions.insert(place, offset);
+            }
+            continue;
+        }
+        let version = i16::try_from(client.rng.between(13, 17)).expect("a version");
+        for part in client.fetch(version, &wish).await.unwrap_or_default() {
+            match part.code {
+                ErrorCode::NONE => {
+                    positions.insert(part.place, part.next);
+                    ends.insert(part.place, part.high_watermark);
+                }
+                ErrorCode::OFFSET_OUT_OF_RANGE => {
+                    let start = client.list_offset(part.place, -2).await;
+                    positions.insert(part.place, start.unwrap_or(0));
+                }
+                _ => client.back_off().await,
+            }
+        }
+    }
+}
+
+fn wish(
+    client: &mut Client,
+    positions: &BTreeMap<Place, i64>,
+    ends: &BTreeMap<Place, i64>,
+) -> Wish {
+    let mut places: Vec<(Place, i64)> = Vec::new();
+    for _ in 0..client.rng.between(1, 4) {
+        let Some(place) = client.scene.some_place(&mut client.rng) else { break };
+        if places.iter().any(|(known, _)| *known == place) {
+            continue;
+        }
+        let end = ends.get(&place).copied().unwrap_or(0);
+        let from = match client.rng.below(4) {
+            0 => i64::try_from(client.rng.below(end.max(0).unsigned_abs() + 2)).unwrap_or(0),
+            _ => positions.get(&place).copied().unwrap_or(0),
+        };
+        places.push((place, from));
+    }
+    Wish {
+        places,
+        max_wait_ms: *client.rng.pick(&[0, 0, 2, 20, 200]),
+        min_bytes: *client.rng.pick(&[0, 1, 1, 500, 20_000]),
+        max_bytes: *client.rng.pick(&[1, 2_000, 1 << 20]),
+        partition_max_bytes: *client.rng.pick(&[1, 300, 5_000, 1 << 20]),
+    }
+}
+
+impl Client {
+    /// An offset by a special timestamp; `None` when there is none to be had.
+    pub(super) async fn list_offset(&mut self, place: Place, timestamp: i64) -> Option<i64> {
+        let name = {
+            let topics = self.scene.topics.borrow();
+            topics.iter().find(|topic| topic.id == place.topic)?.name.clone()
+        };
+        let partition = ListOffsetsPartition {
+            partition_index: place.partition,
+            timestamp,
+            ..ListOffsetsPartition::default()
+        };
+        let topic = ListOffsetsTopic { name: &name, partitions: vec![partition].into() };
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            topics: vec![topic].into(),
+            ..ListOffsetsRequest::default()
+        };
+        let answer = self.ask(7, &request, |cur, version| {
+            let response = ListOffsetsResponse::decode(cur, version)?;
+            let topic = response.topics.first();
+            let part = topic.and_then(|topic| topic.partitions.first());
+            Ok(part.map(|part| (ErrorCode(part.error_code), part.offset)))
+        });
+        let (code, offset) = answer.await??;
+        code.is_ok().then_some(offset)
+    }
+}
