@@ -118,7 +118,7 @@ pub enum OpenError {
 #[non_exhaustive]
 pub enum DirError {
     /// Another process has it.
-    #[error("log directory {} is in use by another process; stop it, or give this one another directory", path.display())]
+    #[error("log directory {} is locked by another process; stop it, or give this one another directory", path.display())]
     Locked {
         /// The log directory.
         path: PathBuf,

@@ -3,8 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use engine::rt::Instant;
-
 use crate::conn::watch::{Patience, Pressure, TICK};
 use crate::core::Core;
 
@@ -37,18 +35,20 @@ fn gauge(core: &Core) {
 
 /// Lets every partition of the core roll, expire and forget what is due, for ever.
 pub(crate) async fn housekeep(core: Rc<Core>) {
-    let mut due: Option<Instant> = None;
+    // The first look at retention comes one interval after the start, as in Kafka: whoever starts
+    // on old data has time to change a setting.
+    let mut due = core.rt.now() + check_interval(&core);
     loop {
         core.rt.sleep(LOOK).await;
         for dir in &core.dirs {
             dir.remove_due().await;
         }
-        if due.is_some_and(|due| core.rt.now() < due) {
+        // The interval may have been shortened meanwhile.
+        due = due.min(core.rt.now() + check_interval(&core));
+        if core.rt.now() < due {
             continue;
         }
-        let interval = core.config().log_retention_check_interval_ms;
-        let interval = Duration::from_millis(u64::try_from(interval).unwrap_or(0));
-        due = Some(core.rt.now() + interval);
+        due = core.rt.now() + check_interval(&core);
         for (_, partition) in core.partitions.all_open() {
             if let Err(error) = partition.housekeep(core.rt.wall_ms()).await
                 && let Some(unsaid) = core.quiet.storage.pass(core.rt.now())
@@ -58,6 +58,11 @@ pub(crate) async fn housekeep(core: Rc<Core>) {
             core.rt.turn().await;
         }
     }
+}
+
+fn check_interval(core: &Core) -> Duration {
+    let interval = core.config().log_retention_check_interval_ms;
+    Duration::from_millis(u64::try_from(interval).unwrap_or(0))
 }
 
 /// How late a delayed delete, or a change of the interval, may be noticed.

@@ -26,7 +26,12 @@ fn records_age_out_by_size_and_by_time() {
     let broker = Broker::own(&["log.retention.check.interval.ms=200"]);
     let small = ("segment.bytes", "1048576");
     let at_once = ("file.delete.delay.ms", "0");
-    create_topic(broker.address(), "by-size", 1, &[small, at_once, ("retention.bytes", "1500000")]);
+    create_topic(
+        broker.address(),
+        "by-size",
+        1,
+        &[small, at_once, ("retention.bytes", "1500000"), ("retention.ms", "-1")],
+    );
     create_topic(broker.address(), "by-time", 1, &[small, at_once, ("retention.ms", "1000")]);
     let record = Record { timestamp_ms: Some(1_000_000), ..Record::of(vec![1; 100_000]) }.to(0);
     for topic in ["by-size", "by-time"] {

@@ -59,7 +59,7 @@ impl Connection {
 
     /// The answer to the oldest request that has none yet, which must be `pending`.
     pub(crate) async fn answer<T>(
-        &mut self,
+        &self,
         pending: Pending,
         read: impl FnOnce(&mut Cursor<'_>, i16) -> Result<T, DecodeError>,
     ) -> Result<T, Lost> {

@@ -11,7 +11,7 @@ use crate::record::RecordId;
 
 /// A partition of one incarnation of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub(crate) struct Place {
     /// The topic's id.
     pub topic: Uuid,
     /// Index in the topic.
@@ -20,7 +20,7 @@ pub struct Place {
 
 /// A batch that a client sent, over all its attempts.
 #[derive(Clone, Debug)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// Where it was to go.
     pub place: Place,
     /// What the client waited for: 0, 1 or −1 for all.
@@ -39,7 +39,7 @@ pub struct Batch {
 
 /// A batch as a client read it.
 #[derive(Clone, Debug)]
-pub struct ReadBatch {
+pub(crate) struct ReadBatch {
     /// Offset of the first record.
     pub base: i64,
     /// Offset of the last record.
@@ -52,7 +52,7 @@ pub struct ReadBatch {
 
 /// One partition's part of an answer to a fetch.
 #[derive(Clone, Debug)]
-pub struct Read {
+pub(crate) struct Read {
     /// What was read.
     pub place: Place,
     /// When the request was sent, and when its answer came.
@@ -71,7 +71,7 @@ pub struct Read {
 
 /// A partition read from its start to its end, when nothing else went on.
 #[derive(Clone, Debug)]
-pub struct Audit {
+pub(crate) struct Audit {
     /// What was read.
     pub place: Place,
     /// First offset that could be read.
@@ -84,7 +84,7 @@ pub struct Audit {
 
 /// Something that is no batch and no read.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// A topic was created.
     Created {
         /// Its name.
@@ -136,7 +136,7 @@ pub struct Violation {
 
 /// All of it.
 #[derive(Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     /// When, and what.
     pub events: Vec<(Duration, Event)>,
     /// By number; a record's id names its batch.

@@ -6,7 +6,7 @@
 
 /// A record's id: the number of its batch, and its index in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RecordId(pub u64);
+pub(crate) struct RecordId(pub u64);
 
 impl RecordId {
     /// The `index`th record of a batch.

@@ -138,7 +138,7 @@ impl Run {
     }
 
     /// Waits until the node, which meets no faults, serves.
-    fn come_up(&mut self) {
+    fn come_up(&self) {
         let cluster = &self.cluster;
         self.world.run_until(BOOT_MAX, || cluster.is_ready() || cluster.has_ended());
         if cluster.is_ready() {

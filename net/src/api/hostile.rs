@@ -74,7 +74,7 @@ fn bodies(rt: &Rt) -> Vec<Vec<u8>> {
 }
 
 /// Sends a body, and a question behind it: all that comes back is an answer, or the end.
-async fn attack(rt: &Rt, client: &mut Client, row: &Row, version: i16, body: &[u8]) -> bool {
+async fn attack(rt: &Rt, client: &Client, row: &Row, version: i16, body: &[u8]) -> bool {
     let mut writer = Writer::new();
     let mark = writer.begin_frame();
     let (correlation_id, client_id) = (7, Some("test"));

@@ -85,7 +85,7 @@ fn agree(
         let here = path.display().to_string();
         if meta.node_id != config.node_id {
             return Err(BootError::Mismatch(format!(
-                "{here} belongs to node {}, this is node {}; start with --set node.id={0}, or with \
+                "{here} belongs to node {} (meta.properties), this is node {}; start with --set node.id={0}, or with \
                  another directory",
                 meta.node_id, config.node_id
             )));
@@ -93,7 +93,7 @@ fn agree(
         match &agreed {
             Some((id, from)) if *id != meta.cluster_id => {
                 return Err(BootError::Mismatch(format!(
-                    "{here} belongs to cluster {}, but {from} says {id}; use the directories of one \
+                    "{here} belongs to cluster {} (meta.properties), but {from} says {id}; use the directories of one \
                      cluster only",
                     meta.cluster_id
                 )));

@@ -136,8 +136,9 @@ async fn lead(
     ready: Box<dyn FnOnce(Ready) + Send>,
 ) -> Result<(), BootError> {
     let started = rt.now();
-    let dirs = dirs::prepare(&rt, &config).await?;
+    // Ports first: a start that a busy port refuses must not have formatted anything.
     let listeners = bind(&rt, &config).await?;
+    let dirs = dirs::prepare(&rt, &config).await?;
     let cores = port.cores();
     let node = Arc::new(Node {
         id: BrokerId(config.node_id),

@@ -169,6 +169,9 @@ pub(crate) fn take(consumer: &BaseConsumer, count: usize) -> Vec<OwnedMessage> {
         assert!(Instant::now() < deadline, "{} of {count} messages", messages.len());
         match consumer.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => messages.push(message.detach()),
+            // What librdkafka reports while a broker restarts; it reconnects by itself.
+            Some(Err(error))
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) => {}
             Some(Err(error)) => panic!("after {} messages: {error}", messages.len()),
             None => {}
         }

@@ -106,7 +106,7 @@ pub(crate) async fn serve(core: Rc<Core>, work: Work) -> Outcome {
         let ready = found[slot].as_ref().is_ok_and(|found| found.diverging.is_none());
         let (core, bound) = (&core, work.bound);
         (ready && grant.is_some())
-            .then(|| async move { (slot, read(core, part, grant, bound).await) })
+            .then_some(async move { (slot, read(core, part, grant, bound).await) })
     });
     for (slot, read) in join_all(reads.collect::<Vec<_>>()).await {
         found[slot] = read;

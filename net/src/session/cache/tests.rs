@@ -86,7 +86,7 @@ fn requests_change_what_is_read() {
     let forgotten = vec![(asked("t", 0).topic, 0)];
     let changed = vec![moved.clone(), asked("u", 5)];
     let resumed = sessions.resume(at(1), Resuming { changed, forgotten, ..request(id, 1) });
-    assert_eq!(resumed, Ok(Resumed::Goes(vec![moved.clone(), asked("u", 5)])));
+    assert_eq!(resumed, Ok(Resumed::Goes(vec![moved, asked("u", 5)])));
     // The new one is said whatever there is to say.
     assert_eq!(sessions.settle(id, 1, &[said(0), said(0)]), Ok(vec![false, true]));
     let forgotten = vec![(asked("t", 0).topic, 1), (asked("u", 0).topic, 5)];
