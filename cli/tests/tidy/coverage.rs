@@ -53,8 +53,10 @@ pub(super) fn apis(tree: &Tree) -> Vec<Finding> {
             findings.push(Finding { path: TABLE.to_owned(), line: row.line, what });
         };
         let module = &row.module;
+        // A handler that has outgrown one file is a folder of its name.
+        let folder = format!("net/src/api/{module}/mod.rs");
         for path in [format!("net/wire/src/msg/{module}.rs"), format!("net/src/api/{module}.rs")] {
-            if file(&path).is_none() {
+            if file(&path).is_none() && (path.contains("/msg/") || file(&folder).is_none()) {
                 miss(format!("{}: no {path}", row.key));
             }
         }

@@ -116,7 +116,7 @@ fn no_body_of_any_request_harms_the_node() {
                 for version in row.key.versions() {
                     let mut client = Client::connect(&rt, addr).await;
                     for body in bodies(&rt) {
-                        if !attack(&rt, &mut client, row, version, &body).await {
+                        if !attack(&rt, &client, row, version, &body).await {
                             client = Client::connect(&rt, addr).await;
                         }
                     }
