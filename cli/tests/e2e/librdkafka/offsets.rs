@@ -9,7 +9,8 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::support::broker::Broker;
 use crate::support::client::{
-    LIMIT, Record, assert_drained, assign, consume, consumer, create_topic, produce, take, timeout,
+    LIMIT, Record, assert_drained, assign, consume, consumer, create_topic, produce, take,
+    take_over_restart, timeout,
 };
 use crate::support::{eventually, unique};
 
@@ -126,7 +127,7 @@ fn a_consumer_outlives_a_restart() {
     broker.kill();
     broker.restart();
     produce(broker.address(), &[], &topic, &[Record::of("after").to(0)]);
-    let message = take(&consumer, 1).remove(0);
+    let message = take_over_restart(&consumer, 1).remove(0);
     assert_eq!((message.offset(), message.payload()), (10, Some(&b"after"[..])));
     assert_drained(&consumer);
 }

@@ -161,17 +161,31 @@ pub(crate) fn assign(consumer: &BaseConsumer, topic: &str, partition: i32, from:
     consumer.assign(&list).expect("an assignment");
 }
 
-/// The next `count` messages of what the consumer is assigned.
+/// The next `count` messages of what the consumer is assigned; any error is one too many.
 pub(crate) fn take(consumer: &BaseConsumer, count: usize) -> Vec<OwnedMessage> {
+    take_despite(consumer, count, &[])
+}
+
+/// As [`take`], over a restart of the broker: librdkafka reports the lost connection, depending on
+/// what it was doing, and connects again by itself.
+pub(crate) fn take_over_restart(consumer: &BaseConsumer, count: usize) -> Vec<OwnedMessage> {
+    let lost = [RDKafkaErrorCode::AllBrokersDown, RDKafkaErrorCode::BrokerTransportFailure];
+    take_despite(consumer, count, &lost)
+}
+
+fn take_despite(
+    consumer: &BaseConsumer,
+    count: usize,
+    harmless: &[RDKafkaErrorCode],
+) -> Vec<OwnedMessage> {
     let deadline = Instant::now() + LIMIT;
     let mut messages = Vec::with_capacity(count);
     while messages.len() < count {
         assert!(Instant::now() < deadline, "{} of {count} messages", messages.len());
         match consumer.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => messages.push(message.detach()),
-            // What librdkafka reports while a broker restarts; it reconnects by itself.
             Some(Err(error))
-                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) => {}
+                if error.rdkafka_error_code().is_some_and(|code| harmless.contains(&code)) => {}
             Some(Err(error)) => panic!("after {} messages: {error}", messages.len()),
             None => {}
         }
@@ -181,8 +195,11 @@ pub(crate) fn take(consumer: &BaseConsumer, count: usize) -> Vec<OwnedMessage> {
 
 /// Asserts that no further message comes within a while.
 pub(crate) fn assert_drained(consumer: &BaseConsumer) {
-    if let Some(message) = consumer.poll(Duration::from_millis(500)) {
-        panic!("one more: {:?}", message.map(|m| m.offset()));
+    let deadline = Instant::now() + Duration::from_millis(500);
+    while Instant::now() < deadline {
+        if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+            panic!("one more: {}", message.offset());
+        }
     }
 }
 
