@@ -10,7 +10,7 @@
 //!
 //! A pure function of its inputs: the same calls give the same map on every machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::ids::{CoreId, PartitionId, TopicId};
 use wire::primitives::Uuid;
@@ -86,6 +86,12 @@ pub enum CoreMapError {
 struct Seat {
     core: CoreId,
     load: u64,
+}
+
+impl Seat {
+    fn weight(self) -> u64 {
+        self.load.saturating_add(PARTITION_PRICE)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -189,23 +195,22 @@ impl CoreMap {
     /// Moves at most `moves_max` partitions from the fullest to the emptiest core, each of which
     /// makes the two more even; none when no single move would.
     pub fn rebalance(&mut self, moves_max: usize) -> Vec<Move> {
+        let mut by_weight = vec![BTreeSet::new(); self.cores.len()];
+        for (&key, seat) in &self.seats {
+            by_weight[seat.core.index()].insert((seat.weight(), key));
+        }
         let mut moves = Vec::new();
         while moves.len() < moves_max {
-            let (fullest, emptiest) = (self.extreme(true), self.extreme(false));
-            let gap = self.weight(fullest) - self.weight(emptiest);
-            // The best partition to move is the one closest to half the gap; anything below the
-            // whole gap helps, but a gain under one partition's price is not worth a move.
-            let best = self
-                .seats
-                .iter()
-                .filter(|(_, seat)| seat.core == fullest)
-                .map(|(&key, &seat)| (key, seat, seat.load.saturating_add(PARTITION_PRICE)))
-                .filter(|&(_, _, weight)| weight.saturating_add(PARTITION_PRICE) <= gap)
-                .min_by_key(|&(key, _, weight)| (weight.abs_diff(gap / 2), key));
-            let Some((key, seat, _)) = best else { break };
-            self.unseat(key);
-            self.seat(key, Seat { core: emptiest, ..seat });
-            moves.push(Move { partition: key, from: fullest, to: emptiest });
+            let (from, to) = (self.extreme(true), self.extreme(false));
+            let gap = self.weight(from) - self.weight(to);
+            let Some((weight, partition)) = best_to_move(&by_weight[from.index()], gap) else {
+                break;
+            };
+            by_weight[from.index()].remove(&(weight, partition));
+            by_weight[to.index()].insert((weight, partition));
+            let seat = self.unseat(partition).expect("listed from the seats");
+            self.seat(partition, Seat { core: to, ..seat });
+            moves.push(Move { partition, from, to });
         }
         moves
     }
@@ -338,6 +343,25 @@ impl CoreMap {
         total.load = total.load.saturating_sub(seat.load);
         Some(seat)
     }
+}
+
+/// The partition whose weight is closest to half of the gap between two cores. Anything lighter
+/// than the gap helps, but a gain under one partition's price is not worth a move.
+fn best_to_move(
+    by_weight: &BTreeSet<(u64, PartitionKey)>,
+    gap: u64,
+) -> Option<(u64, PartitionKey)> {
+    let half = gap / 2;
+    let first = PartitionKey { topic: TopicId(Uuid::ZERO), partition: PartitionId(i32::MIN) };
+    let heavier = by_weight.range((half + 1, first)..).next();
+    let lighter = by_weight.range(..(half + 1, first)).next_back();
+    let helps = |(weight, _): &&(u64, PartitionKey)| weight.saturating_add(PARTITION_PRICE) <= gap;
+    [lighter, heavier]
+        .into_iter()
+        .flatten()
+        .filter(helps)
+        .min_by_key(|it| it.0.abs_diff(half))
+        .copied()
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], CoreMapError> {

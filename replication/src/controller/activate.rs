@@ -35,6 +35,9 @@ impl Controller {
     /// # Errors
     /// If the cluster has a feature level in force that this program does not know, or the
     /// bootstrap asks for one.
+    ///
+    /// # Panics
+    /// If `bootstrap` contradicts itself: take it from an image, as `snapshot::decode` makes one.
     pub fn activate(
         now: Duration,
         options: ControllerOptions,
@@ -109,10 +112,7 @@ impl Controller {
     fn birth(&self, bootstrap: &[MetadataRecord]) -> Vec<MetadataRecord> {
         let mut born = Image::default();
         for record in bootstrap {
-            // What can't be replayed is found again, and named, when the decision is replayed.
-            if born.replay(record).is_err() {
-                break;
-            }
+            born.replay(record).expect("a bootstrap is records of an image");
         }
         let version = born.features().metadata_version().unwrap_or(MetadataVersion::MINIMUM);
         let mut records = bootstrap.to_vec();

@@ -9,7 +9,7 @@ use wire::record::metadata::{
 };
 
 use super::heartbeat::Departure;
-use super::{Controller, Decision, ErrorKind, Refusal, Turn};
+use super::{Controller, Decision, ErrorKind, Refusal, STRING_LEN_MAX, Turn};
 use crate::features::{KRAFT_VERSION, METADATA_VERSION};
 use crate::image::{Endpoint, LevelRange, directory};
 
@@ -118,6 +118,7 @@ impl Controller {
         {
             return Err(Refusal::new(ErrorKind::DuplicateBrokerRegistration, DUPLICATE));
         }
+        check_lengths(request)?;
         self.check_directories(request)?;
         self.check_features(request)
     }
@@ -173,6 +174,21 @@ impl Controller {
             }
         }
         Ok(())
+    }
+}
+
+/// A record can't say longer strings. A request can't either, but the node's own configuration may.
+fn check_lengths(request: &RegisterBroker) -> Result<(), Refusal> {
+    let endpoints =
+        request.endpoints.iter().flat_map(|endpoint| [&*endpoint.name, &*endpoint.host]);
+    let features = request.features.iter().map(|(name, _)| name.as_str());
+    let mut strings = endpoints.chain(features).chain(request.rack.as_deref());
+    match strings.find(|text| text.len() > STRING_LEN_MAX) {
+        Some(text) => Err(Refusal::new(
+            ErrorKind::InvalidRegistration,
+            format!("A name of {} bytes is longer than {STRING_LEN_MAX}", text.len()),
+        )),
+        None => Ok(()),
     }
 }
 

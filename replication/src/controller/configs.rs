@@ -7,7 +7,7 @@ use config::{BrokerScope, ConfigError};
 use wire::record::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord};
 
 use super::activate::MIN_ISR;
-use super::{CONFIG_VALUE_LEN_MAX, Controller, Decision, ErrorKind, Refusal, names};
+use super::{Controller, Decision, ErrorKind, Refusal, STRING_LEN_MAX, names};
 use crate::image::{ConfigMap, ConfigResource, ResourceKind};
 
 /// Changes to the configs of several resources.
@@ -202,14 +202,14 @@ fn check_keys(change: &ConfigsChange) -> Result<(), Refusal> {
 
 /// A record can't say a longer value.
 pub(super) fn check_lengths(values: &ConfigMap) -> Result<(), Refusal> {
-    if values.iter().all(|(key, value)| key.len().max(value.len()) <= CONFIG_VALUE_LEN_MAX) {
+    if values.iter().all(|(key, value)| key.len().max(value.len()) <= STRING_LEN_MAX) {
         return Ok(());
     }
     Err(Refusal::new(
         ErrorKind::InvalidConfig,
         format!(
             "The configuration value cannot be added because it exceeds the maximum value size of \
-             {CONFIG_VALUE_LEN_MAX} bytes."
+             {STRING_LEN_MAX} bytes."
         ),
     ))
 }

@@ -150,19 +150,10 @@ impl Controller {
                 format!("Topic '{name}' already exists."),
             ));
         }
-        if let Some(key) = names::collision_key(name) {
-            let collides = |other: &&std::sync::Arc<str>| {
-                other.len() == key.len() && names::collision_key(other).as_ref() == Some(&key)
-            };
-            // Names that collide have the same length and the same letters up to the first mark.
-            let mark = name.find(['.', '_']).expect("it has a collision key");
-            let prefix = &name[..mark];
-            let near = topics.names_from(prefix).take_while(|other| other.starts_with(prefix));
-            if let Some(other) = near.into_iter().find(collides) {
-                return invalid(format!("Topic '{name}' collides with existing topic: {other}"));
-            }
+        match names::collision(name, |from| topics.names_from(from).next().map(|name| &**name)) {
+            Some(other) => invalid(format!("Topic '{name}' collides with existing topic: {other}")),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn check_configs(&self, sent: &[(String, Option<String>)]) -> Result<ConfigMap, Refusal> {

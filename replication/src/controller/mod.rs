@@ -38,7 +38,7 @@ mod sessions;
 
 use std::time::Duration;
 
-use config::{Config, TopicConfig};
+use config::Config;
 use engine::ids::{BrokerId, Offset, PartitionId, TopicId};
 use wire::primitives::Uuid;
 
@@ -46,7 +46,7 @@ pub use self::random::Random;
 pub use self::refusal::{ErrorKind, Refusal};
 use self::sessions::Sessions;
 use crate::features::{ELR_VERSION, MetadataVersion};
-use crate::image::{ConfigMap, ConfigResource, Image, Topic, directory};
+use crate::image::{Image, Topic, directory};
 use crate::record::{self, BatchPlace, MetadataRecord};
 
 /// What the controller is told once.
@@ -169,12 +169,8 @@ impl Controller {
     }
 
     fn reconfigure(&mut self) {
-        let none = ConfigMap::new();
-        let of = |resource| self.image.configs().get(&resource).map_or(&none, |map| &**map);
-        let cluster = of(ConfigResource::cluster_default());
-        let own = of(ConfigResource::broker(self.options.node));
-        // What does not pass was reported when it was set or when the node started.
-        (self.config, _) = self.options.config.with_dynamic(cluster, own);
+        // What can't be read was reported when it was set, or is by the node that reads it.
+        (self.config, _) = self.image.configs().of_node(&self.options.config, self.options.node);
     }
 
     fn metadata_version(&self) -> MetadataVersion {
@@ -187,9 +183,7 @@ impl Controller {
 
     /// What elections need to know of a topic.
     fn election_rules(&self, topic: &Topic) -> ElectionRules {
-        let none = ConfigMap::new();
-        let overrides = self.image.configs().get(&ConfigResource::topic(&topic.name));
-        let config = TopicConfig::effective(&self.config, overrides.map_or(&none, |map| &**map));
+        let config = self.image.configs().of_topic(&self.config, &topic.name);
         let replicas = topic.partition(PartitionId(0)).map_or(1, |part| part.replicas.len());
         ElectionRules {
             min_isr: usize::try_from(config.min_insync_replicas).unwrap_or(1).min(replicas),
@@ -240,8 +234,8 @@ struct ElectionRules {
 /// Most partitions that one request may create.
 const NEW_PARTITIONS_MAX: usize = 10_000;
 
-/// Longest value of a config: what a string in a record can say.
-const CONFIG_VALUE_LEN_MAX: usize = 32_767;
+/// Longest string that a record can say, in bytes.
+const STRING_LEN_MAX: usize = 32_767;
 
 #[cfg(test)]
 mod tests;

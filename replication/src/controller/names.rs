@@ -37,15 +37,34 @@ pub fn refusal(name: &str) -> Option<String> {
     Some(format!("Topic name is invalid: {reason}"))
 }
 
-/// The form under which names that differ in `.` and `_` only are the same (metric names can't
-/// tell them apart); `None` if the name has neither.
-#[must_use]
-pub fn collision_key(name: &str) -> Option<String> {
-    name.contains(['.', '_']).then(|| name.replace('.', "_"))
+/// A name that differs from `name` in `.` and `_` only (metric names can't tell the two apart), if
+/// there is one. `first_from` finds the first existing name that is not before its argument.
+///
+/// Tries both marks at every place, but only goes on where some name starts like that; so it takes
+/// two look-ups a mark unless colliding names exist already.
+pub fn collision<'t>(name: &str, first_from: impl Fn(&str) -> Option<&'t str>) -> Option<&'t str> {
+    let mut starts = vec![String::new()];
+    for piece in name.split_inclusive(['.', '_']) {
+        let plain = piece.trim_end_matches(['.', '_']);
+        let ends: &[&str] = if plain.len() < piece.len() { &[".", "_"] } else { &[""] };
+        let longer = starts
+            .iter()
+            .flat_map(|start| ends.iter().map(move |end| [start, plain, end].concat()));
+        starts = longer
+            .filter(|start| {
+                first_from(start).is_some_and(|found| found.starts_with(start.as_str()))
+            })
+            .collect();
+    }
+    let others = starts.iter().filter(|other| *other != name);
+    others.filter_map(|other| first_from(other)).find(|found| found.len() == name.len())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::ops::Bound;
+
     use super::*;
 
     #[test]
@@ -79,7 +98,20 @@ mod tests {
 
     #[test]
     fn dots_and_underscores_collide() {
-        assert_eq!(collision_key("a.b_c"), Some("a_b_c".to_owned()));
-        assert_eq!(collision_key("abc"), None);
+        let names: BTreeSet<&str> =
+            ["a.b_c", "a.b_cd", "plain", "x.y.z", "_", "logs.1", "logs.2"].into();
+        let collides = |name: &str| {
+            collision(name, |from| {
+                let from = (Bound::Included(from), Bound::Unbounded);
+                names.range::<str, _>(from).next().copied()
+            })
+        };
+        assert_eq!(collides("a_b.c"), Some("a.b_c"));
+        assert_eq!(collides("a.b.c"), Some("a.b_c"));
+        assert_eq!(collides("x_y_z"), Some("x.y.z"));
+        assert_eq!(collides("."), Some("_"));
+        for free in ["a.b_c", "a.b", "a_b", "a.b_c.", "plain", "plai.", "logs.3", "x_y_", "__"] {
+            assert_eq!(collides(free), None, "{free}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::isr::{AlterIsr, AlterPartition};
 use super::reassign::{AlterReassignments, Reassign};
 use super::*;
 use crate::features::SUPPORTED;
-use crate::image::{LeaderRecovery, LevelRange, Loader, Partition, ResourceKind};
+use crate::image::{ConfigResource, LeaderRecovery, LevelRange, Loader, Partition, ResourceKind};
 use crate::quorum::format;
 use engine::ids::LeaderEpoch;
 
@@ -602,6 +602,8 @@ fn registrations_are_checked() {
     ] {
         assert_eq!(refused(directories(ids)), (InvalidRegistration, text));
     }
+    let rack = Some("x".repeat(40_000));
+    assert_eq!(refused(RegisterBroker { rack, ..good.clone() }).0, InvalidRegistration);
     let without = |name: &str| RegisterBroker {
         features: good.features.iter().filter(|(other, _)| other != name).cloned().collect(),
         ..good.clone()

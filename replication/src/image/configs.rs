@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use config::{Config, ConfigError, TopicConfig};
+use engine::ids::BrokerId;
+
 use super::shards::{ShardKey, Shards};
 
 /// What a config belongs to.
@@ -76,7 +79,7 @@ impl ConfigResource {
 
     /// One broker.
     #[must_use]
-    pub fn broker(id: engine::ids::BrokerId) -> Self {
+    pub fn broker(id: BrokerId) -> Self {
         Self::new(ResourceKind::Broker, &id.to_string())
     }
 }
@@ -101,6 +104,24 @@ impl Configs {
     #[must_use]
     pub fn value(&self, resource: &ConfigResource, key: &str) -> Option<&str> {
         self.get(resource)?.get(key).map(String::as_str)
+    }
+
+    /// The configuration in force on one node: `fixed` under what is set for all brokers and for
+    /// this one; and what of that can't be read, which counts as not set.
+    #[must_use]
+    pub fn of_node(&self, fixed: &Config, node: BrokerId) -> (Config, Vec<ConfigError>) {
+        let none = ConfigMap::new();
+        let set = |resource| self.get(&resource).map_or(&none, |map| &**map);
+        let cluster = set(ConfigResource::cluster_default());
+        fixed.with_dynamic(cluster, set(ConfigResource::broker(node)))
+    }
+
+    /// The configuration in force for one topic on a node with this configuration.
+    #[must_use]
+    pub fn of_topic(&self, node: &Config, topic: &str) -> TopicConfig {
+        let none = ConfigMap::new();
+        let overrides = self.get(&ConfigResource::topic(topic));
+        TopicConfig::effective(node, overrides.map_or(&none, |map| &**map))
     }
 
     /// Everything set, resource by resource.

@@ -131,7 +131,10 @@ impl Topics {
     }
 
     /// Names in order, from `first` on.
-    pub fn names_from<'a>(&'a self, first: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
+    pub fn names_from<'a, 'b>(
+        &'a self,
+        first: &'b str,
+    ) -> impl Iterator<Item = &'a Arc<str>> + use<'a, 'b> {
         let from = (Bound::Included(first), Bound::Unbounded);
         self.by_name.range::<str, _>(from).map(|(name, _)| name)
     }
