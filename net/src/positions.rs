@@ -1,0 +1,84 @@
+//! What the logs of all cores leave in their directories for who comes next: the offset files that
+//! Kafka reads, and at the end the mark of a stop in order.
+//!
+//! A directory's files have one writer, core 0; every core tells it what its logs say.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::log::dir::{Positions, TopicPartition};
+use futures_util::future::join_all;
+
+use crate::core::Core;
+use crate::mesh;
+
+/// Asks a core for the positions of its logs.
+pub(crate) struct Gather {
+    /// Every log is closed: the core also writes its last checkpoint.
+    pub(crate) last: bool,
+}
+
+/// For each log directory the core's logs, or why its last checkpoint could not be written.
+pub(crate) type Outcome = Vec<Result<BTreeMap<TopicPartition, Positions>, String>>;
+
+/// Answers for this core.
+pub(crate) async fn gather(core: Rc<Core>, work: Gather) -> Outcome {
+    let dirs = core.dirs.iter().map(async |dir| {
+        if work.last {
+            dir.checkpoint_last().await.map_err(|error| error.to_string())?;
+        }
+        Ok(dir.positions())
+    });
+    join_all(dirs).await
+}
+
+/// Writes the offset files now and then, for ever, where something moved.
+pub(crate) async fn keep(core: Rc<Core>) {
+    let mut written = Vec::new();
+    loop {
+        core.rt.sleep(INTERVAL).await;
+        let Ok(found) = collect(&core, false).await else { continue };
+        if found == written {
+            continue;
+        }
+        for (contents, positions) in core.node.dirs.iter().zip(&found) {
+            if let Err(error) = contents.write_positions(&core.rt, positions).await
+                && let Some(unsaid) = core.quiet.storage.pass(core.rt.now())
+            {
+                let path = contents.path.display();
+                tracing::error!(unsaid, "cannot write the offset files of {path}: {error}");
+            }
+        }
+        written = found;
+    }
+}
+
+/// Leaves every directory as one that was stopped in order, by the registration of this epoch.
+pub(crate) async fn seal(core: &Rc<Core>, broker_epoch: i64) -> Result<(), String> {
+    let found = collect(core, true).await?;
+    for (contents, positions) in core.node.dirs.iter().zip(&found) {
+        let ended = contents.end(&core.rt, positions, broker_epoch).await;
+        ended.map_err(|error| format!("{}: {error}", contents.path.display()))?;
+    }
+    Ok(())
+}
+
+/// The logs of all cores, by directory.
+async fn collect(
+    core: &Rc<Core>,
+    last: bool,
+) -> Result<Vec<BTreeMap<TopicPartition, Positions>>, String> {
+    let mut merged = vec![BTreeMap::new(); core.dirs.len()];
+    let calls = core.mesh.cores().map(|id| mesh::call(core, id, Gather { last }));
+    for answer in join_all(calls).await {
+        let answer = answer.map_err(|error| error.to_string())?;
+        for (all, found) in merged.iter_mut().zip(answer) {
+            all.extend(found?);
+        }
+    }
+    Ok(merged)
+}
+
+/// As often as Kafka writes its recovery points.
+const INTERVAL: Duration = Duration::from_secs(60);
