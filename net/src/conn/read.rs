@@ -202,6 +202,11 @@ impl Reader {
             _ => Activity::Receiving,
         });
         let space = match &mut self.buf {
+            // Its memory goes to the frame whole, and what follows it begins anew in another buffer.
+            Some(buf) if buf.kind == Kind::Large => {
+                let missing = missing.expect("a large buffer begins with a frame's length");
+                &mut buf.bytes[buf.len..][..missing]
+            }
             Some(buf) => &mut buf.bytes[buf.len..],
             None => &mut self.inline[self.inline_len..],
         };

@@ -198,6 +198,46 @@ fn stalled_large_frames_lose_their_memory_to_others() {
     });
 }
 
+/// A request that is answered like `hello`, `len` bytes long after its prefix.
+fn padded(correlation_id: i32, len: usize) -> Vec<u8> {
+    let mut bytes = hello(correlation_id);
+    bytes.resize(4 + len, 0);
+    bytes[..4].copy_from_slice(&i32::try_from(len).expect("a frame").to_be_bytes());
+    bytes
+}
+
+#[test]
+fn large_and_small_frames_may_be_cut_anywhere() {
+    const LARGE: usize = 100_000;
+    let bytes = [padded(1, LARGE), hello(2), padded(3, 300), padded(4, LARGE), hello(5)].concat();
+    let near = |at: usize, by: usize| at - by..at + by;
+    // Where a frame ends, and where a buffer of each kind is full.
+    let splits = near(4 + LARGE, 400).chain(near(64 << 10, 40)).chain(near(256, 20));
+    for known in [false, true] {
+        let (bytes, splits) = (bytes.clone(), splits.clone());
+        let shell = Shell::start(13, 1, &[]);
+        shell.run(60 * MINUTE, |rt, addr| async move {
+            let mut client = Client::connect(&rt, addr).await;
+            for split in splits {
+                // A connection that has completed a large frame before gets its buffers otherwise.
+                if !known {
+                    client = Client::connect(&rt, addr).await;
+                }
+                let (head, tail) = bytes.split_at(split);
+                client.send(head).await.expect("sent");
+                rt.sleep(Duration::from_millis(20)).await;
+                client.send(tail).await.expect("sent");
+                for id in 1..=5 {
+                    let answer = client.recv_frame().await.expect("answered");
+                    assert_eq!(correlation_id(&answer), id, "cut at {split}");
+                }
+            }
+        });
+        shell.world.run_for(Duration::from_secs(5));
+        assert_eq!(shell.frame_bytes(), 0);
+    }
+}
+
 #[test]
 fn a_reader_that_takes_nothing_is_closed() {
     let shell = Shell::start(9, 1, &["odradek.response.progress.timeout.ms=5000"]);
