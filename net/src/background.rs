@@ -13,8 +13,10 @@ pub(crate) async fn sweep(core: Rc<Core>) {
         core.rt.sleep(TICK).await;
         let memory = &core.memory;
         let pressure = Pressure {
-            small: memory.filling.contended() || memory.probing.contended(),
+            filling: memory.filling.contended(),
+            probing: memory.probing.contended(),
             large: memory.large.contended(),
+            pinned: core.pinned.contended(),
         };
         gauge(&core);
         // Killing a connection wakes its task and no more, so the list stands still meanwhile.

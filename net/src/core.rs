@@ -16,7 +16,7 @@ use wire::writer::{Encoded, Writer};
 
 use crate::api::authz::Authorizer;
 use crate::api::init_producer_id::ProducerIds;
-use crate::conn::budget::Budget;
+use crate::conn::budget::{Budget, Pinned};
 use crate::conn::read::Memory;
 use crate::conn::watch::Watch;
 use crate::listen::Seats;
@@ -36,9 +36,7 @@ pub(crate) struct Core {
     /// Memory for what sockets receive.
     pub(crate) memory: Rc<Memory>,
     /// Memory of caches that answers keep until they are sent.
-    pub(crate) pinned: Rc<Budget>,
-    /// What one connection may have of it.
-    pub(crate) pinned_by_connection: usize,
+    pub(crate) pinned: Pinned,
     /// Buffers for answers.
     pub(crate) writers: Writers,
     /// The connections of this core, for its sweep.
@@ -91,8 +89,7 @@ impl Core {
             meta: OnceCell::new(),
             mesh: Mesh::new(&rt, port),
             memory: Rc::new(memory),
-            pinned: Budget::new(size(share.pinned)),
-            pinned_by_connection: size(share.pinned_by_connection),
+            pinned: Pinned::new(size(share.pinned), size(share.pinned_by_connection)),
             writers: Writers::default(),
             conns: RefCell::default(),
             seats: Seats::new(node.cores),

@@ -24,7 +24,6 @@ mod meta;
 mod metrics;
 mod node;
 mod partitions;
-mod positions;
 mod publish;
 mod quiet;
 mod report;

@@ -24,6 +24,14 @@ pub(crate) struct Seat {
     ip: IpAddr,
 }
 
+#[cfg(test)]
+impl Seat {
+    /// A seat that nobody counts.
+    pub(crate) fn of(ip: IpAddr) -> Self {
+        Self { ip }
+    }
+}
+
 /// The seats of the node; kept by core 0.
 #[derive(Debug)]
 pub(crate) struct Seats {

@@ -306,23 +306,13 @@ impl Appender {
         self.work.raise();
     }
 
-    /// Bytes appended since the last commit.
-    pub(crate) fn uncommitted(&self) -> u64 {
-        let state = self.state.borrow();
-        state.end - state.marks.back().map_or(state.synced, |mark| mark.position)
-    }
-
     /// Waits until everything appended so far is synced.
     pub(crate) async fn drain(self: &Rc<Self>) -> Result<(), LogError> {
-        self.sync_through(self.end()).await
-    }
-
-    /// Waits until everything below `target` is synced.
-    pub(crate) async fn sync_through(self: &Rc<Self>, target: u64) -> Result<(), LogError> {
-        {
+        let target = {
             let mut state = self.state.borrow_mut();
-            state.sync_to = state.sync_to.max(target);
-        }
+            state.sync_to = state.end;
+            state.end
+        };
         self.start();
         self.work.raise();
         self.moved
@@ -372,7 +362,6 @@ impl Appender {
                 return;
             }
             tracing::error!(log = &*self.log, %error, "a log stopped serving");
-            self.cx.metrics.logs_failed.inc();
             state.failed = Some(error);
             self.cx.dirty.remove(state.end - state.written);
         }
@@ -578,7 +567,6 @@ impl Appender {
                 Err(error) if crate::error::is_full(&error) => {
                     if growth.need > 0 {
                         let log = Arc::clone(&self.log);
-                        self.cx.metrics.disk_full.inc();
                         state.grow_error = Some(LogError::DiskFull { log });
                     }
                 }

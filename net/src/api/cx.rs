@@ -19,8 +19,7 @@ use wire::writer::Writer;
 use super::Row;
 use super::errors::Failure;
 use crate::conn::Conn;
-use crate::conn::budget::Ticket;
-use crate::conn::reply::{Records, Refusal, Reply, Response};
+use crate::conn::reply::{Charge, Records, Refusal, Reply, Response};
 use crate::core::Core;
 use crate::mesh::{self, CallError, Work};
 use crate::meta::requests::Decided;
@@ -130,12 +129,12 @@ impl Cx {
     }
 
     /// Answers with `message`, whose `Records::Spliced` tokens are runs of `records`. `charge` is
-    /// what they keep in memory until the answer is sent.
+    /// what they hold until the answer is sent.
     pub(crate) fn reply_with<'m>(
         &self,
         message: &impl Message<'m>,
         records: Records,
-        charge: Option<Ticket>,
+        charge: Option<Charge>,
     ) -> Reply {
         self.answer(self.version, message, records, charge)
     }
@@ -150,7 +149,7 @@ impl Cx {
         version: i16,
         message: &impl Message<'m>,
         records: Records,
-        charge: Option<Ticket>,
+        charge: Option<Charge>,
     ) -> Reply {
         let mut writer = self.core.writers.take();
         match self.encode(&mut writer, version, message) {

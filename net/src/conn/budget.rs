@@ -30,6 +30,20 @@ pub(crate) struct Ticket {
     bytes: usize,
 }
 
+/// The memory of caches that unsent answers may keep from being reused, on one core.
+///
+/// While there is plenty, an answer may take up to a quarter of what is free, within its
+/// connection's limit: many hungry readers share, and none takes the last. Once it is short,
+/// answers get one batch each, in line; small ones have a reserve, so that a consumer of a quiet
+/// topic never waits behind those of large ones. Whoever does not take an answer that others wait
+/// for is closed ([`super::watch`]).
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    large: Rc<Budget>,
+    small: Rc<Budget>,
+    by_connection: usize,
+}
+
 /// Resolves to a ticket when its turn has come and the bytes are there.
 #[derive(Debug)]
 pub(crate) struct Turn {
@@ -118,6 +132,46 @@ impl Budget {
     }
 }
 
+impl Pinned {
+    /// `total` bytes, of which one connection may have `by_connection`.
+    pub(crate) fn new(total: usize, by_connection: usize) -> Self {
+        let small = (total / PINNED_RESERVE).max(1);
+        Self {
+            large: Budget::new((total - small).max(1)),
+            small: Budget::new(small),
+            by_connection,
+        }
+    }
+
+    /// What one connection may have.
+    pub(crate) fn by_connection(&self) -> usize {
+        self.by_connection
+    }
+
+    /// A ticket for an answer of up to `bytes_max`, for less where memory is getting short, or
+    /// none where it is.
+    pub(crate) fn try_acquire(&self, bytes_max: usize) -> Option<Ticket> {
+        let free = self.large.total.saturating_sub(self.large.used());
+        let share = (free / PINNED_SHARE).max(PRESSED_BYTES);
+        self.large.try_acquire(bytes_max.min(share))
+    }
+
+    /// Waits in line for what an answer is known to take.
+    pub(crate) fn acquire(&self, bytes: usize) -> Turn {
+        if bytes <= SMALL_ANSWER { self.small.acquire(bytes) } else { self.large.acquire(bytes) }
+    }
+
+    /// Bytes held now.
+    pub(crate) fn used(&self) -> usize {
+        self.large.used() + self.small.used()
+    }
+
+    /// Whether answers wait for others to be taken.
+    pub(crate) fn contended(&self) -> bool {
+        self.large.contended() || self.small.contended()
+    }
+}
+
 impl Ticket {
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
@@ -191,6 +245,16 @@ fn place_of(line: &VecDeque<Waiting>, turn: u64) -> usize {
     line.binary_search_by_key(&turn, |waiting| waiting.turn)
         .expect("in line until taken or dropped")
 }
+
+/// What an answer may take while memory is short, apart from a first batch that is larger: the
+/// default of `message.max.bytes`.
+pub(crate) const PRESSED_BYTES: usize = 1 << 20;
+/// Answers up to this have a reserve: what a consumer of a quiet topic gets.
+const SMALL_ANSWER: usize = 64 << 10;
+/// The reserve's part of the whole.
+const PINNED_RESERVE: usize = 8;
+/// The part of what is free that one answer may take.
+const PINNED_SHARE: usize = 4;
 
 #[cfg(test)]
 mod tests {

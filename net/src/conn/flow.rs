@@ -17,7 +17,7 @@ use super::lane::Lane;
 use super::read::{ReadEnd, Reader};
 use super::reply::{Reply, Response};
 use super::request::Request;
-use super::watch::{Activity, Watch};
+use super::watch::Watch;
 use super::{CloseReason, Conn, Handover, write};
 use crate::core::Core;
 
@@ -181,6 +181,7 @@ impl<F: Future<Output = Reply>> Flow<'_, F> {
         let request = match self.reader.as_mut()?.frame() {
             Ok(None) => return None,
             Ok(Some(frame)) => {
+                self.conn.watch.frame_ended();
                 Request::read(self.core, self.conn, frame).map_err(CloseReason::from)
             }
             Err(bad) => Err(CloseReason::BadPrefix(bad)),
@@ -273,7 +274,18 @@ impl<F: Future<Output = Reply>> Flow<'_, F> {
             }
         }
         if !responses.is_empty() {
-            write::send(&self.stream, &responses, &self.conn.watch).await?;
+            let Self { stream, lane, conn, .. } = self;
+            let mut send = pin!(write::send(stream, &responses, &conn.watch));
+            poll_fn(|cx| {
+                let sent = send.as_mut().poll(cx);
+                // A peer that is slow to take its answers must not hold up its later requests: one
+                // of them may have a partition in its hands that others wait for.
+                if sent.is_pending() {
+                    let _ = lane.poll(cx);
+                }
+                sent
+            })
+            .await?;
             self.core.metrics.bytes_sent.add(bytes as u64);
         }
         responses.into_iter().for_each(|spent| self.core.writers.give_back(spent.into_spent()));
@@ -288,7 +300,6 @@ impl<F: Future<Output = Reply>> Flow<'_, F> {
     fn rest_or_move(&mut self) {
         let watch = &self.conn.watch;
         watch.set_in_flight(self.lane.len());
-        watch.enter(if self.lane.is_empty() { Activity::Idle } else { Activity::Serving });
         if !self.lane.is_empty() || self.next.is_some() || self.ended.is_some() {
             return;
         }
@@ -305,3 +316,88 @@ impl<F: Future<Output = Reply>> Flow<'_, F> {
 const IN_FLIGHT_MAX: usize = 32;
 /// Bytes of answers after which what is ready is sent before more is gathered.
 const ANSWER_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use wire::api_key::ApiKey;
+    use wire::msg::fetch::FetchRequest;
+    use wire::writer::Writer;
+
+    use super::*;
+    use crate::conn::reply::Records;
+    use crate::conn::{Identity, Principal};
+    use crate::listen::Seat;
+    use crate::testing::{Client, Shell, frame};
+
+    type Job = Pin<Box<dyn Future<Output = Reply>>>;
+
+    /// Serves the one connection that comes to `addr` with these jobs in place of handlers.
+    async fn serve(core: Rc<Core>, addr: SocketAddr, jobs: Vec<Job>) {
+        let listener = core.rt.listen(addr, 1).await.expect("the port is free");
+        let (handoff, peer) = listener.accept().await.expect("somebody comes");
+        let stream = Stream::adopt(&core.rt, handoff).expect("a fresh socket");
+        let identity = Identity {
+            peer,
+            listener: 0,
+            principal: Principal::anonymous(),
+            software: None,
+            seat: Seat::of(peer.ip()),
+            moves: 0,
+        };
+        let conn = Conn::new(&core, identity);
+        let mut flow = Flow {
+            core: &core,
+            conn: &conn,
+            reader: Some(Reader::new(stream.clone(), Rc::clone(&core.memory), &[])),
+            stream,
+            next: None,
+            lane: Lane::new(IN_FLIGHT_MAX),
+            ended: None,
+            deaf: false,
+            destination: None,
+        };
+        let jobs = RefCell::new(jobs.into_iter());
+        let start = |_| jobs.borrow_mut().next().expect("a job for every request");
+        drop(flow.run(start, Reader::fill).await);
+    }
+
+    #[test]
+    fn requests_go_on_while_an_answer_is_not_taken() {
+        let shell = Shell::start(14, 1, &[]);
+        let core = Rc::clone(&shell.cores[0]);
+        let addr = SocketAddr::new(shell.addr.ip(), 9093);
+        let (held, released) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
+        let first: Job = {
+            let (rt, held) = (core.rt.clone(), Rc::clone(&held));
+            Box::pin(async move {
+                while !held.get() {
+                    rt.sleep(Duration::from_millis(1)).await;
+                }
+                let mut writer = Writer::new();
+                writer.bytes(&vec![0; 64 << 20]);
+                Reply::Send(Response::new(writer.finish(), Records::default()))
+            })
+        };
+        let second: Job = {
+            let (rt, released) = (core.rt.clone(), Rc::clone(&released));
+            Box::pin(async move {
+                held.set(true);
+                rt.sleep(Duration::from_secs(1)).await;
+                released.set(true);
+                Reply::Silent
+            })
+        };
+        core.rt.spawn("flow", serve(Rc::clone(&core), addr, vec![first, second])).detach();
+        shell.run(Duration::from_secs(60), move |rt, _| async move {
+            let client = Client::connect(&rt, addr).await;
+            let request = frame(ApiKey::Fetch, 12, 1, &FetchRequest::default());
+            client.send(&request.repeat(2)).await.expect("sent");
+            rt.sleep(Duration::from_secs(10)).await;
+            assert!(released.get(), "the second request waits for the first one's answer to go");
+        });
+    }
+}

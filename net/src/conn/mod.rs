@@ -29,6 +29,7 @@ use std::rc::Rc;
 use engine::ids::CoreId;
 use engine::rt::{Stream, StreamHandoff};
 
+use self::budget::Budget;
 use self::flow::Ending;
 use self::framing::BadPrefix;
 use self::read::Reader;
@@ -85,11 +86,24 @@ pub(crate) struct Conn {
     pub(crate) identity: RefCell<Identity>,
     pub(crate) watch: Rc<Watch>,
     pub(crate) traffic: Traffic,
+    /// The turn to fetch: one request has it, from its start until its answer is sent. So what the
+    /// connection keeps of the caches is what one answer does.
+    pub(crate) fetching: Rc<Budget>,
     /// The client id of the latest request; most connections have one for life.
     client_id: RefCell<Rc<str>>,
 }
 
 impl Conn {
+    fn new(core: &Core, identity: Identity) -> Rc<Self> {
+        Rc::new(Self {
+            identity: RefCell::new(identity),
+            watch: Rc::new(Watch::new()),
+            traffic: Traffic::new(core.cores()),
+            fetching: Budget::new(1),
+            client_id: RefCell::new(Rc::from("")),
+        })
+    }
+
     /// The client id, shared with the requests before that had the same.
     pub(crate) fn intern_client_id(&self, client_id: &str) -> Rc<str> {
         let mut known = self.client_id.borrow_mut();
@@ -174,12 +188,7 @@ pub(crate) fn adopt(core: &Rc<Core>, handover: Handover) {
             return mesh::tell(core, CoreId(0), Msg::Closed(identity.seat));
         }
     };
-    let conn = Rc::new(Conn {
-        identity: RefCell::new(identity),
-        watch: Rc::new(Watch::new()),
-        traffic: Traffic::new(core.cores()),
-        client_id: RefCell::new(Rc::from("")),
-    });
+    let conn = Conn::new(core, identity);
     let reader = Reader::new(stream.clone(), Rc::clone(&core.memory), &unread);
     let entry = core.conns.borrow_mut().insert(Rc::clone(&conn.watch));
     core.metrics.connections.inc();

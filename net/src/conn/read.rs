@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A length prefix alone buys nothing: a peer holds memory in step with what it has sent, and full
-//! size only while bytes keep coming ([`super::sweep`] takes it away otherwise). A connection that
+//! size only while bytes keep coming ([`super::watch`] takes it away otherwise). A connection that
 //! has completed a large frame before gets the next one's buffer at once when the budget has room,
 //! which saves copying the first 64 KiB.
 
@@ -186,6 +186,7 @@ impl Reader {
     /// interrupted the wait.
     pub(crate) async fn fill(mut self, watch: Rc<Watch>) -> (Self, Result<bool, ReadEnd>) {
         let outcome = self.fill_in_place(&watch).await;
+        watch.enter(Activity::Paused);
         (self, outcome)
     }
 
@@ -197,9 +198,13 @@ impl Reader {
         }
         let missing = self.missing();
         watch.enter(match &self.buf {
-            Some(buf) if buf.kind == Kind::Large => Activity::ReceivingLarge,
             _ if self.pending().is_empty() => Activity::Idle,
-            _ => Activity::Receiving,
+            None => Activity::Inline,
+            Some(buf) => match buf.kind {
+                Kind::Small => Activity::Filling,
+                Kind::Probing => Activity::Probing,
+                Kind::Large => Activity::Large,
+            },
         });
         let space = match &mut self.buf {
             // Its memory goes to the frame whole, and what follows it begins anew in another buffer.
@@ -280,7 +285,7 @@ impl Reader {
             return Ok(None);
         }
         let mut proof = [0];
-        watch.enter(Activity::Receiving);
+        watch.enter(Activity::Probing);
         if self.stream.recv(&mut proof).await.map_err(ReadEnd::Broken)? == 0 {
             return Err(ReadEnd::Closed);
         }

@@ -44,8 +44,23 @@ pub(crate) enum Refusal {
 pub(crate) struct Response {
     encoded: Encoded,
     records: Records,
+    _charge: Option<Charge>,
+}
+
+/// What a response with records holds until it is sent.
+#[derive(Debug)]
+pub(crate) struct Charge {
     /// Bytes of cache that the records keep from being reused, charged to the core.
-    _charge: Option<Ticket>,
+    pub(crate) memory: Option<Ticket>,
+    /// Its connection's turn to fetch.
+    _turn: Ticket,
+}
+
+impl Charge {
+    /// What is taken of the caches, and the turn of the request that took it.
+    pub(crate) fn new(memory: Option<Ticket>, turn: Ticket) -> Self {
+        Self { memory, _turn: turn }
+    }
 }
 
 /// Record bytes of one response. A token of the encoded head names one run of slices.
@@ -63,9 +78,14 @@ impl Response {
     }
 
     /// Charges memory to the response until it is sent.
-    pub(crate) fn charged(mut self, charge: Option<Ticket>) -> Self {
+    pub(crate) fn charged(mut self, charge: Option<Charge>) -> Self {
         self._charge = charge;
         self
+    }
+
+    /// Whether it keeps memory of caches.
+    pub(crate) fn pins(&self) -> bool {
+        !self.records.slices.is_empty()
     }
 
     /// Bytes on the wire, the length prefix included.
@@ -109,12 +129,28 @@ impl Records {
         self.slices.iter().map(Slice::region_bytes).sum()
     }
 
+    /// Copies out of the caches what keeps much more of them than it is long, unless all together
+    /// keep no more than `bytes_max`.
+    pub(crate) fn relieve(&mut self, bytes_max: usize) {
+        if self.pinned_bytes() <= bytes_max {
+            return;
+        }
+        for slice in &mut self.slices {
+            if slice.len() <= slice.region_bytes() / WORTH_COPYING {
+                *slice = Slice::from_vec(slice.to_vec());
+            }
+        }
+    }
+
     fn run(&self, token: u32) -> &[Slice] {
         let token = token as usize;
         let start = token.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.slices[start..self.ends[token]]
     }
 }
+
+/// A slice is copied where it is so much shorter than what it keeps.
+const WORTH_COPYING: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -138,5 +174,19 @@ mod tests {
         let response = Response::new(writer.finish(), records);
         assert_eq!(response.pieces().collect::<Vec<_>>().concat(), b"<abc|xyz>");
         assert_eq!(response.len(), 9);
+    }
+
+    #[test]
+    fn short_slices_of_long_regions_are_copied_when_they_keep_too_much() {
+        let region = Slice::from_vec(vec![7; 1000]);
+        let mut records = Records::default();
+        let (token, _) = records.push([region.slice(..10), region.slice(10..800)]);
+        assert_eq!(records.pinned_bytes(), 2000);
+        records.relieve(2000);
+        assert_eq!(records.pinned_bytes(), 2000);
+        records.relieve(1999);
+        assert_eq!(records.pinned_bytes(), 1010);
+        let bytes: Vec<u8> = records.run(token).iter().flat_map(|slice| slice.to_vec()).collect();
+        assert_eq!(bytes, vec![7; 800]);
     }
 }

@@ -239,6 +239,28 @@ fn large_and_small_frames_may_be_cut_anywhere() {
 }
 
 #[test]
+fn who_trickles_gives_way_to_others() {
+    let shell = Shell::start(15, 1, &["odradek.request.progress.timeout.ms=3000"]);
+    shell.run(60 * MINUTE, |rt, addr| async move {
+        // More than there are buffers for such frames.
+        let tricklers = join_all((0..600).map(|_| Client::connect(&rt, addr))).await;
+        for client in &tricklers {
+            client.send(&padded(1, 60_000)[..300]).await.expect("sent");
+        }
+        let honest = Client::connect(&rt, addr).await;
+        honest.send(&padded(9, 2000)).await.expect("sent");
+        for _ in 0..20 {
+            rt.sleep(Duration::from_secs(1)).await;
+            for client in &tricklers {
+                let _ = client.send(&[0]).await;
+            }
+        }
+        let answer = honest.recv_frame().await.expect("answered");
+        assert_eq!(correlation_id(&answer), 9);
+    });
+}
+
+#[test]
 fn a_reader_that_takes_nothing_is_closed() {
     let shell = Shell::start(9, 1, &["odradek.response.progress.timeout.ms=5000"]);
     shell.run(10 * MINUTE, |rt, addr| async move {

@@ -14,23 +14,25 @@ use config::Settings;
 
 use super::CloseReason;
 
-/// What a connection waits for; each has its own patience.
+/// What the receiving side of a connection waits for; each has its own patience.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Activity {
-    /// For a request to begin, with none in flight.
+    /// For its own handlers, or for its answers to be taken: it receives nothing meanwhile.
+    Paused,
+    /// For a request to begin.
     Idle,
-    /// For the rest of a frame that has begun.
-    Receiving,
+    /// For the rest of a frame, holding no memory beside the connection's own.
+    Inline,
+    /// For the rest of a small frame, in a pooled buffer.
+    Filling,
+    /// For the first 64 KiB of a large frame, or the byte behind them.
+    Probing,
     /// For the rest of a large frame, holding a ticket of its full size.
-    ReceivingLarge,
+    Large,
     /// In line for memory, holding none of the kind that others wait for.
     InLine,
-    /// In line for a larger small buffer, holding one already.
+    /// In line for a larger buffer, holding a small one already.
     InLineHolding,
-    /// For its own handlers.
-    Serving,
-    /// For the peer to take what is being sent.
-    Sending,
 }
 
 /// The patience of one core.
@@ -61,24 +63,31 @@ fn ticks(ms: i64) -> u32 {
     u32::try_from(ms.div_euclid(tick_ms).max(1)).unwrap_or(u32::MAX)
 }
 
-/// What the sweep knows of the core when it looks at a connection.
+/// What others wait for on the core, when the sweep looks at a connection. Apart from each other:
+/// large frames that do not go on are no reason to hurry small ones, nor the other way round.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pressure {
-    /// Others wait for buffers of small frames.
-    pub(crate) small: bool,
-    /// Others wait for large frames' tickets.
+    /// Buffers of small frames.
+    pub(crate) filling: bool,
+    /// Buffers for the first 64 KiB of large frames.
+    pub(crate) probing: bool,
+    /// Large frames' tickets.
     pub(crate) large: bool,
+    /// Memory of caches that unsent answers keep.
+    pub(crate) pinned: bool,
 }
 
 /// The shared state of a connection's task and its core's sweep.
 #[derive(Debug)]
 pub(crate) struct Watch {
     activity: Cell<Activity>,
-    /// Ticks since something moved.
+    /// Ticks since bytes came, or since an answer went.
     quiet_ticks: Cell<u32>,
-    /// Bytes received since the sweep last judged the rate.
+    /// Bytes received of the frame under way since the sweep last judged its rate.
     window_bytes: Cell<usize>,
     window_ticks: Cell<u32>,
+    /// Set while an answer is being sent.
+    sending: Cell<Option<Sending>>,
     requests_in_flight: Cell<usize>,
     /// The peer takes and sends no more; whoever only waits for news on its behalf may stop.
     gone: Cell<bool>,
@@ -88,13 +97,23 @@ pub(crate) struct Watch {
     task: RefCell<Option<Waker>>,
 }
 
+/// An answer that the peer is taking.
+#[derive(Clone, Copy, Debug)]
+struct Sending {
+    /// Ticks since the peer took a piece.
+    quiet_ticks: u32,
+    /// It keeps memory of caches.
+    pins: bool,
+}
+
 impl Watch {
     pub(crate) fn new() -> Self {
         Self {
-            activity: Cell::new(Activity::Idle),
+            activity: Cell::new(Activity::Paused),
             quiet_ticks: Cell::new(0),
             window_bytes: Cell::new(0),
             window_ticks: Cell::new(0),
+            sending: Cell::new(None),
             requests_in_flight: Cell::new(0),
             gone: Cell::new(false),
             interrupted: Cell::new(false),
@@ -103,12 +122,13 @@ impl Watch {
         }
     }
 
-    /// The connection turns to something else.
+    /// The receiving side turns to something else.
     pub(crate) fn enter(&self, activity: Activity) {
-        if self.activity.replace(activity) != activity {
+        let before = self.activity.replace(activity);
+        // Time in line is ours, not the peer's.
+        if before != activity && matches!(before, Activity::InLine | Activity::InLineHolding) {
             self.quiet_ticks.set(0);
-            self.window_bytes.set(0);
-            self.window_ticks.set(0);
+            self.begin_window();
         }
     }
 
@@ -118,9 +138,30 @@ impl Watch {
         self.window_bytes.set(self.window_bytes.get().saturating_add(bytes));
     }
 
-    /// The peer has taken a piece of an answer, or a request was answered.
-    pub(crate) fn moved(&self) {
+    /// The frame under way has arrived whole.
+    pub(crate) fn frame_ended(&self) {
+        self.begin_window();
+    }
+
+    /// An answer is being sent, which keeps memory of caches if it `pins`.
+    pub(crate) fn begin_sending(&self, pins: bool) {
+        self.sending.set(Some(Sending { quiet_ticks: 0, pins }));
+    }
+
+    /// The peer has taken a piece of the answer.
+    pub(crate) fn sent_piece(&self) {
+        self.sending.set(self.sending.get().map(|sending| Sending { quiet_ticks: 0, ..sending }));
+    }
+
+    /// The answer is sent.
+    pub(crate) fn end_sending(&self) {
+        self.sending.set(None);
         self.quiet_ticks.set(0);
+    }
+
+    fn begin_window(&self) {
+        self.window_bytes.set(0);
+        self.window_ticks.set(0);
     }
 
     /// How many requests the lane holds now.
@@ -201,41 +242,77 @@ impl Watch {
 
     /// One tick has passed: judges the connection.
     pub(crate) fn tick(&self, patience: Patience, pressure: Pressure) {
+        if let Some(sending) = self.sending.get() {
+            // Nothing is received meanwhile.
+            return self.judge_sending(sending, patience, pressure);
+        }
+        let activity = self.activity.get();
+        if matches!(activity, Activity::Paused | Activity::InLine) {
+            return;
+        }
         let quiet = self.quiet_ticks.get().saturating_add(1);
         self.quiet_ticks.set(quiet);
         let idle = patience.idle_ticks.is_some_and(|limit| quiet >= limit);
-        match self.activity.get() {
-            _ if self.requests_in_flight.get() > 0 && self.activity.get() != Activity::Sending => {}
-            Activity::Idle if idle => self.kill(CloseReason::Idle),
-            Activity::Idle if quiet == REST_TICKS => self.interrupt(),
-            Activity::Receiving if idle || pressure.small && quiet >= patience.request_ticks => {
-                self.kill(CloseReason::StalledFrame);
+        match activity {
+            Activity::Paused | Activity::InLine => {}
+            // Whoever waits for an answer is not idle.
+            Activity::Idle if idle && self.requests_in_flight.get() == 0 => {
+                self.kill(CloseReason::Idle);
             }
+            Activity::Idle if quiet == REST_TICKS => self.interrupt(),
+            Activity::Idle => {}
             Activity::InLineHolding if quiet >= patience.request_ticks => {
                 self.kill(CloseReason::NoMemory);
             }
-            Activity::ReceivingLarge => self.judge_rate(patience, pressure),
-            Activity::Sending if quiet >= patience.response_ticks => {
-                self.kill(CloseReason::SlowReader)
+            Activity::InLineHolding => {}
+            _ if idle => self.kill(CloseReason::StalledFrame),
+            Activity::Inline => self.judge_frame(patience, None),
+            Activity::Filling => {
+                self.judge_frame(patience, pressure.filling.then_some(FILLING_WINDOW_BYTES));
             }
-            _ => {}
+            Activity::Probing => {
+                self.judge_frame(patience, pressure.probing.then_some(PROBING_WINDOW_BYTES));
+            }
+            Activity::Large => {
+                let least = if pressure.large { LARGE_WINDOW_BYTES } else { 1 };
+                self.judge_frame(patience, Some(least));
+                if pressure.large && quiet > patience.request_ticks.div_ceil(4) {
+                    self.kill(CloseReason::StalledFrame);
+                }
+            }
         }
     }
 
-    /// A large frame keeps its ticket only while bytes come. When others wait, it must not pause
-    /// for long, and must bring [`LARGE_WINDOW_BYTES`] per window.
-    fn judge_rate(&self, patience: Patience, pressure: Pressure) {
-        if pressure.large && self.quiet_ticks.get() > patience.request_ticks.div_ceil(4) {
-            return self.kill(CloseReason::StalledFrame);
-        }
-        let ticks = self.window_ticks.get() + 1;
-        if ticks < patience.request_ticks {
+    /// A frame under way must end or bring `least` bytes per request progress timeout where others
+    /// wait for the memory that it holds. Where nobody does, a trickle is closed when it has not
+    /// brought [`CALM_WINDOW_BYTES`] in the time in which an idle connection would be.
+    fn judge_frame(&self, patience: Patience, least: Option<usize>) {
+        let (least, window) = match least {
+            Some(least) => (least, patience.request_ticks),
+            None => (CALM_WINDOW_BYTES, patience.idle_ticks.unwrap_or(u32::MAX)),
+        };
+        let ticks = self.window_ticks.get().saturating_add(1);
+        if ticks < window {
             return self.window_ticks.set(ticks);
         }
-        self.window_ticks.set(0);
-        let least = if pressure.large { LARGE_WINDOW_BYTES } else { 1 };
-        if self.window_bytes.replace(0) < least {
+        let brought = self.window_bytes.get();
+        self.begin_window();
+        if brought < least {
             self.kill(CloseReason::StalledFrame);
+        }
+    }
+
+    /// A peer that takes nothing is closed in the end, and soon when others wait for the memory
+    /// that its answer keeps.
+    fn judge_sending(&self, sending: Sending, patience: Patience, pressure: Pressure) {
+        let quiet_ticks = sending.quiet_ticks.saturating_add(1);
+        self.sending.set(Some(Sending { quiet_ticks, ..sending }));
+        let limit = match pressure.pinned && sending.pins {
+            true => patience.response_ticks.div_ceil(PINNED_HASTE).max(2),
+            false => patience.response_ticks,
+        };
+        if quiet_ticks >= limit {
+            self.kill(CloseReason::SlowReader);
         }
     }
 }
@@ -244,9 +321,19 @@ impl Watch {
 pub(crate) const TICK: Duration = Duration::from_secs(1);
 /// Ticks after which an idle connection gives its buffer back.
 const REST_TICKS: u32 = 2;
-/// What a large frame must bring per `odradek.request.progress.timeout.ms` while others wait: with
-/// the default of 10 s it is 6.4 KiB/s, below any link on which large frames make sense.
+/// What a small frame in a pooled buffer must bring per `odradek.request.progress.timeout.ms` while
+/// others wait for such buffers: with the default of 10 s it is 400 bytes/s.
+const FILLING_WINDOW_BYTES: usize = 4 << 10;
+/// What the first 64 KiB of a large frame must bring, likewise: 1.6 KiB/s.
+const PROBING_WINDOW_BYTES: usize = 16 << 10;
+/// What a large frame must bring, likewise: 6.4 KiB/s, below any link on which large frames make
+/// sense.
 const LARGE_WINDOW_BYTES: usize = 64 << 10;
+/// What any frame must bring per `connections.max.idle.ms`, unless it ends.
+const CALM_WINDOW_BYTES: usize = 4 << 10;
+/// So much shorter is the patience with a peer that keeps memory which others wait for: with the
+/// default of 30 s it must take 256 KiB in 3 s.
+const PINNED_HASTE: u32 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -254,8 +341,8 @@ mod tests {
 
     const PATIENCE: Patience =
         Patience { idle_ticks: Some(600), request_ticks: 10, response_ticks: 30 };
-    const CALM: Pressure = Pressure { small: false, large: false };
-    const TIGHT: Pressure = Pressure { small: true, large: true };
+    const CALM: Pressure = Pressure { filling: false, probing: false, large: false, pinned: false };
+    const TIGHT: Pressure = Pressure { filling: true, probing: true, large: true, pinned: true };
 
     fn after(activity: Activity, ticks: u32, pressure: Pressure) -> Option<CloseReason> {
         let watch = Watch::new();
@@ -264,45 +351,105 @@ mod tests {
         watch.killed()
     }
 
+    /// The verdict over a frame that brings so many bytes per tick.
+    fn trickle(activity: Activity, bytes: usize, ticks: u32, pressure: Pressure) -> bool {
+        let watch = Watch::new();
+        for _ in 0..ticks {
+            watch.enter(activity);
+            watch.received(bytes);
+            watch.enter(Activity::Paused);
+            watch.enter(activity);
+            watch.tick(PATIENCE, pressure);
+        }
+        watch.killed().is_some()
+    }
+
     #[test]
     fn every_activity_has_its_patience() {
         assert!(after(Activity::Idle, 599, TIGHT).is_none());
         assert!(matches!(after(Activity::Idle, 600, CALM), Some(CloseReason::Idle)));
-        assert!(after(Activity::Receiving, 599, CALM).is_none());
-        assert!(matches!(after(Activity::Receiving, 10, TIGHT), Some(CloseReason::StalledFrame)));
+        assert!(after(Activity::Inline, 599, TIGHT).is_none());
+        assert!(matches!(after(Activity::Inline, 600, CALM), Some(CloseReason::StalledFrame)));
+        for begun in [Activity::Filling, Activity::Probing] {
+            assert!(after(begun, 599, CALM).is_none());
+            assert!(after(begun, 9, TIGHT).is_none());
+            assert!(matches!(after(begun, 10, TIGHT), Some(CloseReason::StalledFrame)));
+        }
         assert!(matches!(after(Activity::InLineHolding, 10, TIGHT), Some(CloseReason::NoMemory)));
         assert!(after(Activity::InLine, 10_000, TIGHT).is_none());
-        assert!(after(Activity::ReceivingLarge, 9, CALM).is_none());
-        assert!(matches!(
-            after(Activity::ReceivingLarge, 10, CALM),
-            Some(CloseReason::StalledFrame)
-        ));
-        assert!(matches!(
-            after(Activity::ReceivingLarge, 4, TIGHT),
-            Some(CloseReason::StalledFrame)
-        ));
-        assert!(matches!(after(Activity::Sending, 30, CALM), Some(CloseReason::SlowReader)));
-        assert!(after(Activity::Serving, 10_000, TIGHT).is_none());
+        assert!(after(Activity::Large, 9, CALM).is_none());
+        assert!(matches!(after(Activity::Large, 10, CALM), Some(CloseReason::StalledFrame)));
+        assert!(matches!(after(Activity::Large, 4, TIGHT), Some(CloseReason::StalledFrame)));
+        assert!(after(Activity::Paused, 10_000, TIGHT).is_none());
     }
 
     #[test]
-    fn a_trickle_keeps_a_ticket_only_while_nobody_waits() {
-        for (pressure, killed) in [(CALM, false), (TIGHT, true)] {
-            let watch = Watch::new();
-            watch.enter(Activity::ReceivingLarge);
-            for _ in 0..10 {
-                watch.received(100);
-                watch.tick(PATIENCE, pressure);
-            }
-            assert_eq!(watch.killed().is_some(), killed);
+    fn each_kind_of_memory_has_its_own_pressure() {
+        let probing = Pressure { probing: true, ..CALM };
+        let filling = Pressure { filling: true, ..CALM };
+        assert!(after(Activity::Filling, 20, probing).is_none());
+        assert!(after(Activity::Probing, 20, filling).is_none());
+        assert!(after(Activity::Filling, 10, filling).is_some());
+        assert!(after(Activity::Probing, 10, probing).is_some());
+    }
+
+    #[test]
+    fn a_trickle_keeps_memory_only_while_nobody_waits() {
+        for (activity, slow, fair) in [
+            (Activity::Filling, 100, 410),
+            (Activity::Probing, 1000, 1700),
+            (Activity::Large, 5000, 7000),
+        ] {
+            assert!(!trickle(activity, slow, 20, CALM), "{activity:?}");
+            assert!(trickle(activity, slow, 20, TIGHT), "{activity:?}");
+            assert!(!trickle(activity, fair, 100, TIGHT), "{activity:?}");
         }
     }
 
     #[test]
-    fn requests_in_flight_are_waited_for() {
+    fn a_trickle_does_not_last_for_ever() {
+        assert!(!trickle(Activity::Inline, 1, 599, CALM));
+        assert!(trickle(Activity::Inline, 1, 600, CALM));
+        assert!(!trickle(Activity::Inline, 10, 2000, CALM));
+    }
+
+    #[test]
+    fn frames_that_end_are_no_trickle() {
         let watch = Watch::new();
-        watch.set_in_flight(1);
-        (0..10_000).for_each(|_| watch.tick(PATIENCE, TIGHT));
+        for _ in 0..2000 {
+            watch.enter(Activity::Filling);
+            watch.received(100);
+            watch.frame_ended();
+            watch.tick(PATIENCE, TIGHT);
+        }
         assert!(watch.killed().is_none());
+    }
+
+    #[test]
+    fn requests_in_flight_excuse_idleness_and_nothing_else() {
+        for (activity, killed) in
+            [(Activity::Idle, false), (Activity::Filling, true), (Activity::Large, true)]
+        {
+            let watch = Watch::new();
+            watch.enter(activity);
+            watch.set_in_flight(1);
+            (0..1000).for_each(|_| watch.tick(PATIENCE, TIGHT));
+            assert_eq!(watch.killed().is_some(), killed, "{activity:?}");
+        }
+    }
+
+    #[test]
+    fn a_reader_is_hurried_for_the_memory_it_keeps() {
+        for (pins, pressure, ticks) in [(true, CALM, 30), (false, TIGHT, 30), (true, TIGHT, 3)] {
+            let watch = Watch::new();
+            watch.begin_sending(pins);
+            (1..ticks).for_each(|_| watch.tick(PATIENCE, pressure));
+            assert!(watch.killed().is_none(), "{pins} {pressure:?}");
+            watch.sent_piece();
+            (1..ticks).for_each(|_| watch.tick(PATIENCE, pressure));
+            assert!(watch.killed().is_none(), "{pins} {pressure:?}");
+            watch.tick(PATIENCE, pressure);
+            assert!(matches!(watch.killed(), Some(CloseReason::SlowReader)));
+        }
     }
 }

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::CloseReason;
 use super::reply::Response;
-use super::watch::{Activity, Watch};
+use super::watch::Watch;
 
 /// Sends the responses in order. A peer that does not take a [`PIECE_BYTES`] piece in time is
 /// closed by the sweep.
@@ -14,7 +14,7 @@ pub(crate) async fn send(
     responses: &[Response],
     watch: &Watch,
 ) -> Result<(), CloseReason> {
-    watch.enter(Activity::Sending);
+    watch.begin_sending(responses.iter().any(Response::pins));
     let mut piece = Piece::default();
     for mut bytes in responses.iter().flat_map(Response::pieces) {
         while !bytes.is_empty() {
@@ -30,6 +30,7 @@ pub(crate) async fn send(
     if piece.len > 0 {
         piece.send(stream, watch).await?;
     }
+    watch.end_sending();
     Ok(())
 }
 
@@ -42,7 +43,7 @@ struct Piece<'a> {
 impl Piece<'_> {
     async fn send(&mut self, stream: &Stream, watch: &Watch) -> Result<(), CloseReason> {
         watch.unless_killed(stream.send(&self.bufs)).await?.map_err(CloseReason::Broken)?;
-        watch.moved();
+        watch.sent_piece();
         self.bufs.clear();
         self.len = 0;
         Ok(())

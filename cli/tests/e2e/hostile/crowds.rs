@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::witness::Witness;
 use crate::support::broker::Broker;
+use crate::support::client::{Record, create_topic, produce};
 use crate::support::raw::{self, Bytes, Met};
 
 /// As many half-open connections as the issue asks for, if the limit on open files allows it.
@@ -106,6 +107,30 @@ fn requests_without_reading_the_answers_are_held_back() {
     thread::sleep(Duration::from_secs(2));
     drop(talkers);
     witness.finish();
+    super::assert_unharmed(&mut broker);
+}
+
+#[test]
+fn slow_readers_do_not_pin_memory() {
+    let mut broker = super::broker();
+    create_topic(broker.address(), "pinned", 1, &[]);
+    let record = Record::of(vec![9; 900_000]).to(0);
+    produce(broker.address(), &[("linger.ms", "0")], "pinned", &vec![record; 100]);
+    let witness = Witness::start(&broker);
+    // Fetch version 4: everything from offset 0, and nobody takes it.
+    let partition = Bytes::new().i32(0).i64(0).i32(i32::MAX);
+    let topics = Bytes::new().i32(1).string("pinned").i32(1).raw(&partition.0);
+    let fetch = Bytes::new().i32(-1).i32(0).i32(1).i32(i32::MAX).i8(0).raw(&topics.0);
+    let fetch = fetch.request(1, 4, false);
+    let readers = crowd(&broker, 300, &fetch.repeat(3));
+    thread::sleep(Duration::from_secs(3));
+    witness.finish();
+    // One who does read is served whole.
+    let mut reader = readers.into_iter().next_back().expect("300");
+    reader.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    let mut length = [0; 4];
+    std::io::Read::read_exact(&mut reader, &mut length).expect("an answer");
+    assert!(i32::from_be_bytes(length) > 900_000);
     super::assert_unharmed(&mut broker);
 }
 

@@ -3,5 +3,3 @@
 mod basics;
 mod killed;
 mod kit;
-mod model;
-mod restart;

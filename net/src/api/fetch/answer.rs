@@ -16,8 +16,7 @@ use super::owner::Found;
 use super::plan::{Plan, SessionUse, Slot};
 use crate::api::Cx;
 use crate::api::errors::Coded;
-use crate::conn::budget::Ticket;
-use crate::conn::reply::{Records, Reply};
+use crate::conn::reply::{Charge, Records, Reply};
 use crate::session::{self, Answer, Opening, Said, TopicRef, Work};
 
 /// An answer that is nothing but an error of the session.
@@ -33,7 +32,7 @@ impl Plan {
         &self,
         cx: &Cx,
         found: Vec<Result<Found, ErrorCode>>,
-        mut charge: Ticket,
+        mut charge: Charge,
     ) -> Reply {
         self.note_traffic(cx, &found);
         let (session_id, news) = match self.in_session(cx, &found).await {
@@ -60,7 +59,7 @@ impl Plan {
             }
         }
         let node_endpoints = answer.endpoints();
-        let records = std::mem::take(&mut answer.records);
+        let mut records = std::mem::take(&mut answer.records);
         let response = FetchResponse {
             throttle_time_ms: cx.throttle_ms(),
             error_code: ErrorCode::NONE.into(),
@@ -68,7 +67,10 @@ impl Plan {
             responses: responses.into_iter().map(topic_response).collect(),
             node_endpoints: node_endpoints.into(),
         };
-        charge.resize(records.pinned_bytes());
+        if let Some(memory) = &mut charge.memory {
+            records.relieve(2 * memory.bytes());
+            memory.resize(records.pinned_bytes());
+        }
         cx.reply_with(&response, records, Some(charge))
     }
 

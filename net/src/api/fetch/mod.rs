@@ -31,7 +31,7 @@ pub(crate) use self::wait::{Wait, wait};
 use super::Cx;
 use crate::conn::budget::Ticket;
 use crate::conn::read::Frame;
-use crate::conn::reply::Reply;
+use crate::conn::reply::{Charge, Reply};
 
 pub(super) async fn handle(cx: &Cx, frame: Frame) -> Reply {
     let request = match plan::Request::read(cx, &frame) {
@@ -39,10 +39,13 @@ pub(super) async fn handle(cx: &Cx, frame: Frame) -> Reply {
         Err(error) => return Reply::Close(error.into()),
     };
     drop(frame);
+    // One after the other on each connection, as Kafka serves them: what a client that does not
+    // read keeps of the caches is one answer, and a session's requests come in order.
+    let turn = cx.conn.fetching.acquire(1).await;
     match Plan::make(cx, request).await {
         Ok(plan) => {
-            let (found, charge) = plan.fetch(cx).await;
-            plan.answer(cx, found, charge).await
+            let (found, memory) = plan.fetch(cx).await;
+            plan.answer(cx, found, Charge::new(memory, turn)).await
         }
         Err(code) => answer::refusal(cx, code),
     }
@@ -50,13 +53,13 @@ pub(super) async fn handle(cx: &Cx, frame: Frame) -> Reply {
 
 impl Plan {
     /// Looks until there is enough, then reads. Cached memory that is read is charged to the core
-    /// before: at once for all that the request may take, or else in line for what was seen.
-    async fn fetch(&self, cx: &Cx) -> (Vec<Result<Found, ErrorCode>>, Ticket) {
+    /// before: at once for what the request may take now, or else in line for what was seen.
+    async fn fetch(&self, cx: &Cx) -> (Vec<Result<Found, ErrorCode>>, Option<Ticket>) {
         let deadline = cx.core.rt.now() + self.max_wait;
         loop {
             let over = cx.core.rt.now() >= deadline || lost(cx);
             let charge = cx.core.pinned.try_acquire(self.max_bytes);
-            let found = self.look(cx, over, charge.is_some()).await;
+            let found = self.look(cx, over, charge.as_ref().map(Ticket::bytes)).await;
             if over || self.is_enough(&found) {
                 return self.read(cx, found, charge).await;
             }

@@ -1,10 +1,12 @@
 //! What a fetch is about: from the request alone, or from it and its session.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::ids::{CoreId, LeaderEpoch, Offset};
 use engine::partition::ReadBound;
+use futures_util::future::{Either, select};
 use wire::error::DecodeError;
 use wire::error_code::ErrorCode;
 use wire::list::List;
@@ -15,7 +17,7 @@ use super::owner::{Found, Grant, Limits, Part, Step, Work, granted_bytes, grants
 use crate::api::Cx;
 use crate::api::errors::Coded;
 use crate::api::scatter::Scatter;
-use crate::conn::budget::Ticket;
+use crate::conn::budget::{PRESSED_BYTES, Ticket};
 use crate::conn::read::Frame;
 use crate::session::{self, Answer, Asked, Resumed, Resuming, TopicRef, Want};
 
@@ -74,7 +76,7 @@ impl Request {
         let limits = [
             size(request.max_bytes),
             usize::try_from(cx.core.node.config.fetch_max_bytes).unwrap_or(usize::MAX),
-            cx.core.pinned_by_connection,
+            cx.core.pinned.by_connection(),
         ];
         let max_bytes = limits.into_iter().min().expect("there are three");
         let replica =
@@ -170,42 +172,57 @@ impl Plan {
     }
 
     /// What is there; read as well where one core has all and `min_bytes` of it, or where there is
-    /// no time to wait for more.
+    /// no time to wait for more. `may_read` is how much, if any.
     pub(super) async fn look(
         &self,
         cx: &Cx,
         over: bool,
-        may_read: bool,
+        may_read: Option<usize>,
     ) -> Vec<Result<Found, ErrorCode>> {
         let min_bytes = if over { 0 } else { self.min_bytes };
         let mut scatter = Scatter::new();
         for (slot, core, part) in self.parts() {
             scatter.add(core, slot, *part);
         }
-        let step = match scatter.cores().count() {
-            1 if may_read => Step::LookAndRead(Limits { min_bytes, max_bytes: self.max_bytes }),
+        let step = match may_read {
+            Some(max_bytes) if scatter.cores().count() == 1 => {
+                Step::LookAndRead(Limits { min_bytes, max_bytes })
+            }
             _ => Step::Look,
         };
         self.ask(cx, scatter, |parts| self.work(parts, step.clone())).await
     }
 
-    /// Reads what was seen, as far as the limits go, unless that is done.
+    /// Reads what was seen, as far as the limits go, unless that is done. Without a charge it waits
+    /// in line for one, past the request's deadline if need be: whoever gave up its place would
+    /// come back behind all others, and again. Only where nobody waits for the answer any more it
+    /// goes without records.
     pub(super) async fn read(
         &self,
         cx: &Cx,
         mut found: Vec<Result<Found, ErrorCode>>,
         charge: Option<Ticket>,
-    ) -> (Vec<Result<Found, ErrorCode>>, Ticket) {
-        let places: Vec<_> = self.parts().collect();
-        let seen = || places.iter().map(|(slot, _, part)| (**part, &found[*slot]));
-        let grants = grants(seen(), self.max_bytes);
-        let charge = match charge {
-            Some(charge) => charge,
-            None => cx.core.pinned.acquire(granted_bytes(seen(), &grants)).await,
-        };
+    ) -> (Vec<Result<Found, ErrorCode>>, Option<Ticket>) {
         if found.iter().flatten().any(|found| found.bytes > 0) {
             return (found, charge);
         }
+        let places: Vec<_> = self.parts().collect();
+        let seen = || places.iter().map(|(slot, _, part)| (**part, &found[*slot]));
+        let max_bytes = charge.as_ref().map_or(PRESSED_BYTES.min(self.max_bytes), Ticket::bytes);
+        let grants = grants(seen(), max_bytes);
+        if !grants.iter().any(|grant| grant.is_some()) {
+            return (found, charge);
+        }
+        let charge = match charge {
+            Some(charge) => charge,
+            None => {
+                let line = cx.core.pinned.acquire(granted_bytes(seen(), &grants));
+                match select(pin!(cx.interrupted()), line).await {
+                    Either::Left(_) => return (found, None),
+                    Either::Right((charge, _)) => charge,
+                }
+            }
+        };
         let mut scatter: Scatter<(Part, Grant)> = Scatter::new();
         let mut granted = Vec::new();
         for ((slot, core, part), grant) in places.into_iter().zip(grants) {
@@ -222,7 +239,7 @@ impl Plan {
         for slot in granted {
             std::mem::swap(&mut found[slot], &mut read[slot]);
         }
-        (found, charge)
+        (found, Some(charge))
     }
 
     /// Whether to answer with what was seen.

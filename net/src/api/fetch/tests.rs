@@ -11,7 +11,7 @@ use wire::msg::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use wire::msg::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use wire::primitives::Records;
 
-use crate::testing::{Client, Whole};
+use crate::testing::{Client, Whole, frame};
 
 async fn create(client: &mut Client, partitions: i32) {
     let topic = CreatableTopic {
@@ -207,5 +207,61 @@ fn a_session_goes_on_over_connections() {
         assert_eq!((id, told.len()), (0, 1));
         let (code, id, _) = fetch(&mut client, &within(5)).await;
         assert_eq!((code, id), (ErrorCode::FETCH_SESSION_ID_NOT_FOUND, 0));
+    });
+}
+
+#[test]
+fn who_does_not_read_starves_nobody() {
+    let node = Whole::start(6, 1, &["odradek.fetch.pinned.bytes=4194304"]);
+    node.run(|rt, addr| async move {
+        let mut client = Client::connect(&rt, addr).await;
+        create(&mut client, 2).await;
+        for _ in 0..8 {
+            produce(&mut client, 0, 900_000).await;
+        }
+        let want = FetchPartition { partition_max_bytes: i32::MAX, ..part(0, 0) };
+        let all = FetchRequest { max_bytes: i32::MAX, ..of("t", vec![want]) };
+        let mut readers = Vec::new();
+        for _ in 0..10 {
+            let reader = Client::connect(&rt, addr).await;
+            reader.send(&frame(ApiKey::Fetch, 12, 1, &all).repeat(3)).await.expect("sent");
+            readers.push(reader);
+        }
+        // A consumer of small records waits for none of them, and one who reads is served in turn.
+        for turn in 0..10 {
+            let started = rt.now();
+            produce(&mut client, 1, 100).await;
+            let (.., told) = fetch(&mut client, &of("t", vec![part(1, turn)])).await;
+            assert!(told[0].2 > 0 && rt.now().since(started) < Duration::from_secs(1));
+            rt.sleep(Duration::from_millis(100)).await;
+        }
+        let mut reader = Client::connect(&rt, addr).await;
+        let started = rt.now();
+        let (.., told) = fetch(&mut reader, &all).await;
+        assert!(told[0].2 > 900_000 && rt.now().since(started) < Duration::from_secs(25));
+    });
+}
+
+#[test]
+fn what_a_connection_keeps_of_the_caches_is_one_answer() {
+    let node = Whole::start(7, 1, &[]);
+    node.run(|rt, addr| async move {
+        let mut client = Client::connect(&rt, addr).await;
+        create(&mut client, 2).await;
+        produce(&mut client, 0, 1000).await;
+        let waits = FetchRequest { max_wait_ms: 5000, ..of("t", vec![part(0, 1)]) };
+        let goes = of("t", vec![part(0, 0)]);
+        let started = rt.now();
+        let both = [frame(ApiKey::Fetch, 12, 1, &waits), frame(ApiKey::Fetch, 12, 2, &goes)];
+        client.send(&both.concat()).await.expect("sent");
+        // Side by side they would both hold records once the first one's come.
+        let mut producer = Client::connect(&rt, addr).await;
+        rt.sleep(Duration::from_secs(1)).await;
+        produce(&mut producer, 0, 1000).await;
+        for id in [1, 2] {
+            let answer = client.recv_frame().await.expect("answered");
+            assert_eq!(answer[..4], i32::to_be_bytes(id));
+        }
+        assert!(rt.now().since(started) < Duration::from_secs(3));
     });
 }
