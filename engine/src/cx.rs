@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::batch::Scratch;
 use crate::buf::{ChunkPool, PoolUsage};
 use crate::cache::{Cold, SegmentUid, TailBudget};
+use crate::metrics;
 use crate::rt::Rt;
 use crate::waiters::Waiters;
 
@@ -38,6 +39,8 @@ pub struct EngineMemory {
 pub struct EngineCx {
     /// The core's clock, disk and tasks.
     pub rt: Rt,
+    /// What its logs do.
+    pub metrics: Rc<LogMetrics>,
     pub(crate) chunks: ChunkPool,
     pub(crate) tails: Rc<TailBudget>,
     pub(crate) cold: Rc<Cold>,
@@ -45,6 +48,25 @@ pub struct EngineCx {
     /// For opening compressed batches, one at a time.
     pub(crate) scratch: RefCell<Scratch>,
     next_uid: Cell<u64>,
+}
+
+metrics! {
+    /// What the logs of this core do.
+    LogMetrics {
+        appended_bytes: Counter "Bytes of batches appended",
+        device_writes: Counter "Writes given to the device",
+        device_bytes: Counter "Bytes given to the device, padding included",
+        syncs: Counter "Syncs of segment files",
+        sync_time: Histogram "From the start of a sync of a segment file to its end",
+        cold_reads: Counter "Windows of older data read from disk",
+        segments_rolled: Counter "Segments begun",
+        segments_deleted: Counter "Segments that retention let go",
+        recovered_bytes: Counter "Bytes read to recover logs",
+        set_aside_bytes: Counter "Bytes that belonged to no whole batch and were set aside",
+        damage_found: Counter "Blocks and batches on disk that were not what was written",
+        disk_full: Counter "Appends refused because the disk was full",
+        logs_failed: Counter "Logs that stopped after a failed write or sync",
+    }
 }
 
 /// Appended bytes of all logs that only memory holds.
@@ -65,6 +87,7 @@ impl EngineCx {
     #[must_use]
     pub fn new(rt: Rt, limits: EngineLimits) -> Rc<Self> {
         Rc::new(Self {
+            metrics: Rc::default(),
             chunks: ChunkPool::new(rt.clone()),
             tails: TailBudget::new(limits.tail_bytes),
             cold: Cold::new(rt.clone(), limits.cold_bytes),

@@ -24,6 +24,7 @@ mod meta;
 mod metrics;
 mod node;
 mod partitions;
+mod positions;
 mod publish;
 mod quiet;
 mod report;

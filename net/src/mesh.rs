@@ -46,7 +46,7 @@ use crate::core::Core;
 use crate::listen::Seat;
 use crate::meta::requests::{self, Decided};
 use crate::node::Node;
-use crate::{publish, session};
+use crate::{positions, publish, session};
 
 /// One message between two cores.
 pub(crate) enum Msg {
@@ -422,6 +422,8 @@ calls! {
     Drain(stop::Drain) -> usize, by stop::drain;
     /// Closes the core's partitions.
     Close(stop::Close) -> Vec<String>, by stop::close;
+    /// Positions of this core's logs, for the files that all cores share.
+    Positions(positions::Gather) -> positions::Outcome, by positions::gather;
     /// Appends of one Produce request.
     Produce(api::produce::Work) -> api::produce::Outcome, by api::produce::serve;
     /// Reads of one Fetch request.

@@ -37,6 +37,9 @@ struct State {
 
 type Key = (SegmentUid, u64);
 
+/// Where a request leaves what it read.
+type Outcome = Rc<Cell<Option<Result<Rc<Chunk>, LogError>>>>;
+
 enum Window {
     /// Being read; the number tells this request from an earlier one of the same window.
     Loading(u64),
@@ -71,8 +74,13 @@ impl Cold {
         Some(Rc::clone(chunk))
     }
 
+    /// Whether the window of `pos` is there or on its way.
+    pub(crate) fn knows(&self, segment: SegmentUid, pos: u64) -> bool {
+        self.state.borrow().windows.contains_key(&(segment, pos / WINDOW))
+    }
+
     /// Whether a request for the window of `pos` is under way.
-    pub(crate) fn is_loading(&self, segment: SegmentUid, pos: u64) -> bool {
+    fn is_loading(&self, segment: SegmentUid, pos: u64) -> bool {
         let key = (segment, pos / WINDOW);
         matches!(self.state.borrow().windows.get(&key), Some(Window::Loading(_)))
     }
@@ -88,30 +96,43 @@ impl Cold {
     where
         F: Future<Output = Result<Rc<Chunk>, LogError>> + 'static,
     {
-        let number = pos / WINDOW;
-        let key = (segment, number);
-        if !self.is_loading(segment, pos) {
-            let outcome = Rc::new(Cell::new(None));
-            let request = self.begin(key);
-            let ended = Ended { cold: Rc::clone(self), key, request };
-            let (cold, slot) = (Rc::clone(self), Rc::clone(&outcome));
-            let reading = read(number * WINDOW);
-            self.rt
-                .spawn("cold read", async move {
-                    let ended = ended;
-                    let result = reading.await;
-                    if let Ok(chunk) = &result {
-                        cold.keep(ended.key, ended.request, chunk);
-                    }
-                    slot.set(Some(result));
-                    drop(ended);
-                })
-                .detach();
-            self.loads.until(0, || (!self.is_request(key, request)).then_some(())).await;
-            return outcome.take().unwrap_or_else(|| Err(LogError::Closed));
+        if self.is_loading(segment, pos) {
+            self.loads.until(0, || (!self.is_loading(segment, pos)).then_some(())).await;
+            return self.find(segment, pos).ok_or(LogError::Retry);
         }
-        self.loads.until(0, || (!self.is_loading(segment, pos)).then_some(())).await;
-        self.find(segment, pos).ok_or(LogError::Retry)
+        let (request, outcome) = self.request(segment, pos, read);
+        let key = (segment, pos / WINDOW);
+        self.loads.until(0, || (!self.is_request(key, request)).then_some(())).await;
+        outcome.take().unwrap_or_else(|| Err(LogError::Closed))
+    }
+
+    /// Begins to read the window of `pos`, without waiting for it.
+    pub(crate) fn request<F>(
+        self: &Rc<Self>,
+        segment: SegmentUid,
+        pos: u64,
+        read: impl FnOnce(u64) -> F,
+    ) -> (u64, Outcome)
+    where
+        F: Future<Output = Result<Rc<Chunk>, LogError>> + 'static,
+    {
+        let key = (segment, pos / WINDOW);
+        let outcome = Outcome::default();
+        let request = self.begin(key);
+        let ended = Ended { cold: Rc::clone(self), key, request };
+        let (cold, slot) = (Rc::clone(self), Rc::clone(&outcome));
+        let reading = read(key.1 * WINDOW);
+        let task = async move {
+            let ended = ended;
+            let result = reading.await;
+            if let Ok(chunk) = &result {
+                cold.keep(ended.key, ended.request, chunk);
+            }
+            slot.set(Some(result));
+            drop(ended);
+        };
+        self.rt.spawn("cold read", task).detach();
+        (request, outcome)
     }
 
     /// Forgets all windows of a segment: its file is gone or changed.

@@ -306,13 +306,23 @@ impl Appender {
         self.work.raise();
     }
 
+    /// Bytes appended since the last commit.
+    pub(crate) fn uncommitted(&self) -> u64 {
+        let state = self.state.borrow();
+        state.end - state.marks.back().map_or(state.synced, |mark| mark.position)
+    }
+
     /// Waits until everything appended so far is synced.
     pub(crate) async fn drain(self: &Rc<Self>) -> Result<(), LogError> {
-        let target = {
+        self.sync_through(self.end()).await
+    }
+
+    /// Waits until everything below `target` is synced.
+    pub(crate) async fn sync_through(self: &Rc<Self>, target: u64) -> Result<(), LogError> {
+        {
             let mut state = self.state.borrow_mut();
-            state.sync_to = state.end;
-            state.end
-        };
+            state.sync_to = state.sync_to.max(target);
+        }
         self.start();
         self.work.raise();
         self.moved
@@ -362,6 +372,7 @@ impl Appender {
                 return;
             }
             tracing::error!(log = &*self.log, %error, "a log stopped serving");
+            self.cx.metrics.logs_failed.inc();
             state.failed = Some(error);
             self.cx.dirty.remove(state.end - state.written);
         }
@@ -567,6 +578,7 @@ impl Appender {
                 Err(error) if crate::error::is_full(&error) => {
                     if growth.need > 0 {
                         let log = Arc::clone(&self.log);
+                        self.cx.metrics.disk_full.inc();
                         state.grow_error = Some(LogError::DiskFull { log });
                     }
                 }

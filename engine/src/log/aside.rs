@@ -32,6 +32,9 @@ pub(super) async fn cut(
     };
     let file = segment.file(&site.cx).await?;
     let data_end = last_nonzero(&file, end, len).await.map_err(failed("read"))?;
+    // The last bytes of a batch may be zeros: whole blocks are kept.
+    let data_end =
+        if data_end > end { data_end.next_multiple_of(BLOCK as u64).min(len) } else { end };
     // Zeros first: on a full disk this frees the room that the copy needs.
     if data_end < len {
         file.truncate(data_end).await.map_err(failed("truncate"))?;

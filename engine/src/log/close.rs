@@ -3,9 +3,11 @@
 //! All of it can be made again from the records, so a failure here never stops a log; it makes the
 //! next start longer. None of it is trusted without a check.
 
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::blocks::Pages;
 use super::recovery::EPOCHS_FILE;
 use super::segment::Segment;
 use super::{FileKind, Log, text};
@@ -22,10 +24,13 @@ impl Log {
         if let Err(error) = appender.trim().await {
             return Err(self.fail(&format!("cannot trim a segment: {error}")));
         }
+        let _files = self.files.lock().await;
         active.finish_time_index();
+        active.close_sidecar();
         self.save_segment(&active).await;
         self.save_snapshot(self.log_end()).await;
         self.save_epochs().await;
+        self.site.dir.unregister(self, Some(self.entry_now()));
         self.state.borrow_mut().closed = true;
         appender.rest();
         for segment in self.segments_from(i64::MIN) {
@@ -37,6 +42,7 @@ impl Log {
 
     /// Stops serving at once, whatever is in flight: the files are about to go.
     pub(crate) fn abandon(&self) {
+        self.site.dir.unregister(self, None);
         self.state.borrow_mut().closed = true;
         self.appender().rest();
         self.progressed();
@@ -45,6 +51,12 @@ impl Log {
     /// Frees what a log needs only while it is written: once nothing was appended for a while, the
     /// flush task ends and the file is cut to its data.
     pub(crate) async fn rest_if_idle(&self) -> Result<(), LogError> {
+        let now = self.site.cx.rt.now();
+        let mut closed = self.segments_from(i64::MIN);
+        closed.pop();
+        for segment in closed {
+            segment.rest_unless_used(now, IDLE * 6);
+        }
         let appender = self.appender();
         if !appender.is_idle(IDLE) {
             return Ok(());
@@ -62,23 +74,55 @@ impl Log {
     pub(super) async fn save_segment(&self, segment: &Rc<Segment>) {
         self.save_indexes(segment).await;
         if let Some(txns) = segment.txns_to_save() {
-            self.save(segment, FileKind::TxnIndex, &txns).await;
+            let _ = self.save(segment, FileKind::TxnIndex, &txns).await;
+        }
+        if let Some(pages) = segment.pages_to_save() {
+            self.save_blocks(segment, pages).await;
+        }
+    }
+
+    /// Writes what the sidecar's file lacks.
+    pub(super) async fn save_blocks(&self, segment: &Segment, pages: Pages) {
+        let rt = &self.site.cx.rt;
+        let saved: io::Result<()> = async {
+            if segment.save_pages(&self.site.cx, pages).await? {
+                rt.sync_dir(&self.site.place.get()).await?;
+            }
+            Ok(())
+        }
+        .await;
+        if let Err(error) = saved {
+            tracing::warn!(log = &*self.site.name, %error, "cannot write block checksums");
         }
     }
 
     /// Writes both index files.
     pub(super) async fn save_indexes(&self, segment: &Rc<Segment>) {
-        let encoded =
-            segment.with_indexes(|i| (i.offsets.encode(0), i.times.encode(0))).unwrap_or_default();
-        self.save(segment, FileKind::Index, &encoded.0).await;
-        self.save(segment, FileKind::TimeIndex, &encoded.1).await;
+        let encoded = segment.with_indexes(|indexes| {
+            let entries = (indexes.offsets.len(), indexes.times.len());
+            (indexes.offsets.encode(0), indexes.times.encode(0), entries)
+        });
+        let (offsets, times, entries) = encoded.unwrap_or_default();
+        let offsets = self.save(segment, FileKind::Index, &offsets).await;
+        let times = self.save(segment, FileKind::TimeIndex, &times).await;
+        if offsets.is_ok() && times.is_ok() {
+            segment.set_saved(entries);
+        }
     }
 
-    async fn save(&self, segment: &Segment, kind: FileKind, bytes: &[u8]) {
+    /// Replaces a file beside a segment; a failure is reported here.
+    pub(super) async fn save(
+        &self,
+        segment: &Segment,
+        kind: FileKind,
+        bytes: &[u8],
+    ) -> io::Result<()> {
         let path = segment.path(kind);
-        if let Err(error) = self.site.cx.rt.write_file(&path, bytes).await {
+        let saved = self.site.cx.rt.replace_file(&path, bytes).await;
+        if let Err(error) = &saved {
             tracing::warn!(path = %path.display(), %error, "cannot write a file beside the log");
         }
+        saved
     }
 
     /// Writes the producers' state as of `offset`, which is the log's end now.

@@ -52,12 +52,15 @@ async fn run(appender: Rc<Appender>) {
         while let Some(chunk) = appender.next_write() {
             let (buf, len) = chunk.seal();
             let (file, start) = (appender.file.clone(), chunk.start());
+            appender.cx.metrics.device_writes.inc();
+            appender.cx.metrics.device_bytes.add(len as u64);
             writes.push(async move { (start, file.write_at(buf, len, start).await) });
         }
         if sync.is_terminated()
             && let Some(covered) = appender.next_sync()
         {
-            sync.set(sync_file(appender.file.clone(), covered).fuse());
+            appender.cx.metrics.syncs.inc();
+            sync.set(sync_file(Rc::clone(&appender), covered).fuse());
         }
         if growth.is_terminated()
             && let Some(wanted) = appender.next_growth()
@@ -89,8 +92,11 @@ async fn run(appender: Rc<Appender>) {
     }
 }
 
-async fn sync_file(file: File, covered: u64) -> (u64, io::Result<()>) {
-    (covered, file.sync().await)
+async fn sync_file(appender: Rc<Appender>, covered: u64) -> (u64, io::Result<()>) {
+    let (rt, began) = (&appender.cx.rt, appender.cx.rt.now());
+    let result = appender.file.sync().await;
+    appender.cx.metrics.sync_time.record(rt.now() - began);
+    (covered, result)
 }
 
 /// Grows the file as far as wished, or as far as needed when the disk is nearly full.

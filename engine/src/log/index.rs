@@ -79,28 +79,16 @@ impl OffsetIndex {
     pub(crate) fn decode(bytes: &[u8], log_bytes: u64) -> Result<Self, BadIndex> {
         let mut index = Self::default();
         for (entry, raw) in bytes.chunks_exact(Self::ENTRY).enumerate() {
-            let offset = be_u32(raw, 0);
-            let position = be_u32(raw, 4);
-            if entry > 0 && offset == 0 && position == 0 {
+            let (offset, position) = (be_u32(raw, 0), be_u32(raw, 4));
+            // The first batch of a segment is never indexed: a position of 0 is padding.
+            if position == 0 {
                 break;
             }
-            index.entries.push((offset, position));
-            let rises = entry == 0 || {
-                let (last_offset, last_position) = index.entries[entry - 1];
-                offset > last_offset && position > last_position
-            };
-            if entry == 0 && offset == 0 && position == 0 {
-                // Either padding or a true entry for the first batch: it says nothing new.
-                index.entries.clear();
-                if bytes.iter().any(|&b| b != 0) {
-                    index.entries.push((0, 0));
-                    continue;
-                }
-                break;
-            }
+            let rises = index.entries.last().is_none_or(|&(o, p)| offset > o && position > p);
             if !rises || u64::from(position) >= log_bytes {
                 return Err(BadIndex { entry });
             }
+            index.entries.push((offset, position));
         }
         Ok(index)
     }

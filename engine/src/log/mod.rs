@@ -11,6 +11,9 @@
 
 mod appender;
 mod aside;
+mod blocks;
+mod capture;
+pub(crate) mod checkpoint;
 mod close;
 pub mod dir;
 mod epochs;
@@ -18,12 +21,15 @@ mod flush;
 mod index;
 mod names;
 mod open;
+pub(crate) mod own;
 mod reader;
 mod recovery;
 mod relearn;
 mod retention;
 mod scan;
+mod scrub;
 mod segment;
+mod sidecar;
 mod site;
 mod text;
 mod time;
@@ -44,6 +50,7 @@ pub(crate) use names::doomed_dir;
 pub(crate) use open::LogSpec;
 pub(crate) use reader::Want;
 pub use recovery::Report as RecoveryReport;
+pub use scrub::ScrubPace;
 use segment::Segment;
 pub(crate) use write::Load;
 
@@ -57,16 +64,24 @@ use crate::waiters::FifoLock;
 use appender::{Appender, Progress};
 use config::TopicConfig;
 use site::Site;
+use wire::primitives::Uuid;
 
 /// One partition's log.
 pub(crate) struct Log {
     pub(crate) site: Site,
     /// Held by whoever appends, rolls, truncates, trims or closes.
     pub(crate) turn: FifoLock,
+    /// Held by whoever writes the files beside the segments; taken after `turn`.
+    files: FifoLock,
     state: RefCell<State>,
     config: RefCell<Rc<TopicConfig>>,
     /// Told when `progress` moved or the log failed.
     listener: RefCell<Option<Rc<dyn Fn()>>>,
+    /// As the partition last set it; kept for checkpoints.
+    pub(crate) high_watermark: Cell<i64>,
+    /// Changes that a checkpoint would note, and how many the last one did.
+    changes: Cell<u64>,
+    captured: Cell<u64>,
     /// Positions of offsets that reads ended at lately: the high watermark, the last stable one.
     ends: Cell<[Option<KnownEnd>; 2]>,
 }
@@ -133,6 +148,28 @@ impl Log {
         if state.closed { Err(LogError::Closed) } else { Ok(()) }
     }
 
+    /// Topic id and partition.
+    pub(crate) fn key(&self) -> (Uuid, i32) {
+        (self.site.topic_id.0, self.site.partition)
+    }
+
+    fn changed_since_capture(&self) -> bool {
+        self.changes.get() != self.captured.get()
+    }
+
+    fn captured_changes(&self) -> u64 {
+        self.changes.get()
+    }
+
+    fn set_captured(&self, changes: u64) {
+        self.captured.set(changes);
+    }
+
+    /// Notes that the next checkpoint has something new to say.
+    fn note_change(&self) {
+        self.changes.set(self.changes.get() + 1);
+    }
+
     /// Stops the log for good: what is on the disk is no longer known.
     pub(crate) fn fail(&self, reason: &str) -> LogError {
         let error =
@@ -148,6 +185,7 @@ impl Log {
 
     /// Notes that leadership `epoch` starts at `start`.
     pub(crate) fn start_epoch(&self, epoch: i32, start: i64) {
+        self.note_change();
         let mut state = self.state.borrow_mut();
         if state.epochs.assign(epoch, start) {
             state.epochs_changed = true;
@@ -196,6 +234,7 @@ impl Log {
 
     /// Moves the first readable offset up.
     pub(crate) fn raise_log_start(&self, to: i64) {
+        self.note_change();
         let mut state = self.state.borrow_mut();
         if to > state.log_start {
             state.log_start = to;

@@ -8,11 +8,13 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use super::appender::Appender;
+use super::checkpoint::Entry;
+use super::dir::LogDir;
 use super::index::{OffsetIndex, TimeIndex};
 use super::recovery::{Recovered, Recovery, Report, adopt_indexes};
 use super::segment::{Indexes, Place, Segment, read_index_file};
 use super::site::Site;
-use super::{FileKind, Log, State};
+use super::{FileKind, Log, State, names};
 use crate::batch::header::BatchHeader;
 use crate::buf::BLOCK;
 use crate::cache::Tail;
@@ -26,14 +28,35 @@ use config::TopicConfig;
 pub(crate) struct LogSpec {
     /// Its directory.
     pub(crate) path: PathBuf,
+    pub(crate) dir: Rc<LogDir>,
+    pub(crate) topic: String,
     pub(crate) topic_id: TopicId,
+    pub(crate) partition: i32,
     pub(crate) config: Rc<TopicConfig>,
     /// First offset, where an earlier run noted one.
     pub(crate) log_start: Option<i64>,
+    /// What earlier checkpoints say, best first; each has to prove itself.
+    pub(crate) entries: Vec<Entry>,
+    /// Only we used the directory: every segment but the last is known to be whole and synced.
+    pub(crate) ours: bool,
     /// Offset below which an earlier run synced everything, where it noted one.
     pub(crate) recovery_point: Option<i64>,
     /// The last process to use the directory stopped in order.
     pub(crate) closed_in_order: bool,
+}
+
+/// What nobody needs any more in a log's directory: files that waited for removal when the last
+/// process ended, and what stood beside segments that are gone.
+async fn sweep(cx: &EngineCx, path: &Path, listing: &Listing) {
+    for name in &listing.leftovers {
+        let gone = path.join(name);
+        match cx.rt.remove_file(&gone).await {
+            Ok(()) => tracing::debug!(path = %gone.display(), "a leftover was removed"),
+            Err(error) => {
+                tracing::warn!(path = %gone.display(), %error, "cannot remove a leftover")
+            }
+        }
+    }
 }
 
 /// What a directory holds, before anything in it was opened.
@@ -42,6 +65,8 @@ pub(super) struct Listing {
     pub(super) segments: BTreeMap<i64, u64>,
     /// Offsets of the producer snapshots.
     pub(super) snapshots: Vec<i64>,
+    /// Names of files that may go.
+    leftovers: Vec<String>,
 }
 
 impl Log {
@@ -58,14 +83,32 @@ impl Log {
         let site = Site {
             cx: Rc::clone(cx),
             name: Arc::from(&*name),
+            dir: Rc::clone(&spec.dir),
+            topic: spec.topic.clone(),
+            topic_id: spec.topic_id,
+            partition: spec.partition,
             place: Place::new(spec.path.clone()),
             tail: Tail::new(&cx.tails),
         };
-        create_if_absent(cx, spec).await?;
+        let fresh = create_if_absent(cx, spec).await?;
         let listing = list(cx, &spec.path).await?;
-        let found = Recovery::new(&site, spec).run(&listing).await?;
+        let mut recovery = Recovery::new(&site, spec);
+        if fresh {
+            recovery.forget_hints();
+        }
+        let found = recovery.run(&listing).await?;
         let report = found.report.clone();
+        cx.metrics.recovered_bytes.add(report.rescanned_bytes);
+        cx.metrics.set_aside_bytes.add(report.cut_bytes);
+        let reread = found.reread.clone();
         let log = assemble(site, spec, found).await?;
+        sweep(cx, &spec.path, &listing).await;
+        for segment in reread {
+            segment.finish_time_index();
+            segment.close_sidecar();
+            log.save_segment(&segment).await;
+        }
+        spec.dir.register(&log);
         Ok((log, report))
     }
 
@@ -105,6 +148,10 @@ async fn assemble(site: Site, spec: &LogSpec, mut found: Recovered) -> Result<Rc
         Log {
             site,
             turn: FifoLock::default(),
+            files: FifoLock::default(),
+            high_watermark: Cell::new(found.high_watermark),
+            changes: Cell::new(1),
+            captured: Cell::new(0),
             state: RefCell::new(State {
                 segments: found.segments,
                 active,
@@ -138,17 +185,20 @@ async fn learn_start(site: &Site, active: &Rc<Segment>) -> Result<(), OpenError>
 }
 
 /// The directory with its `partition.metadata`, durable before anything is in it.
-async fn create_if_absent(cx: &EngineCx, spec: &LogSpec) -> Result<(), OpenError> {
+/// True when it was made now.
+async fn create_if_absent(cx: &EngineCx, spec: &LogSpec) -> Result<bool, OpenError> {
     let metadata = spec.path.join(METADATA_FILE);
     match cx.rt.read_file(&metadata, METADATA_MAX).await {
         Ok(bytes) => {
             check_metadata(&metadata, &bytes, spec)?;
-            match spec.closed_in_order {
-                true => Ok(()),
-                false => sync_names(cx, &spec.path).await,
+            if !spec.closed_in_order {
+                sync_names(cx, &spec.path).await?;
             }
+            Ok(false)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let had = cx.rt.exists(&spec.path).await;
+            let fresh = !had.map_err(|error| LogError::io("look at", &spec.path, &error))?;
             let made: io::Result<()> = async {
                 cx.rt.create_dir_all(&spec.path).await?;
                 let text = format!("version: 0\ntopic_id: {}", spec.topic_id.0);
@@ -157,7 +207,8 @@ async fn create_if_absent(cx: &EngineCx, spec: &LogSpec) -> Result<(), OpenError
                 cx.rt.sync_dir(root).await
             }
             .await;
-            made.map_err(|error| LogError::io("create", &spec.path, &error).into())
+            made.map_err(|error| LogError::io("create", &spec.path, &error))?;
+            Ok(fresh)
         }
         Err(error) => Err(LogError::io("read", &metadata, &error).into()),
     }
@@ -197,8 +248,9 @@ fn check_metadata(path: &Path, bytes: &[u8], spec: &LogSpec) -> Result<(), OpenE
 async fn list(cx: &EngineCx, path: &Path) -> Result<Listing, OpenError> {
     let entries = cx.rt.list_dir(path).await;
     let entries = entries.map_err(|error| LogError::io("list", path, &error))?;
-    let mut listing = Listing { segments: BTreeMap::new(), snapshots: Vec::new() };
-    for entry in entries {
+    let (mut segments, mut snapshots) = (BTreeMap::new(), Vec::new());
+    let (mut leftovers, mut beside) = (Vec::new(), Vec::new());
+    for entry in entries.into_iter().filter(|entry| !entry.is_dir) {
         let name = entry.name.to_string_lossy();
         if name.ends_with(".swap") || name.ends_with(".cleaned") {
             return Err(OpenError::Unreadable {
@@ -209,13 +261,20 @@ async fn list(cx: &EngineCx, path: &Path) -> Result<Listing, OpenError> {
             });
         }
         match FileKind::parse(&name) {
-            Some((FileKind::Log, base)) => drop(listing.segments.insert(base, entry.len)),
-            Some((FileKind::Snapshot, offset)) => listing.snapshots.push(offset),
-            _ => {}
+            Some((FileKind::Log, base)) => drop(segments.insert(base, entry.len)),
+            Some((FileKind::Snapshot, offset)) => snapshots.push(offset),
+            Some((_, base)) => beside.push((base, name.into_owned())),
+            // KRaft's snapshots are their owner's to delete.
+            None if name.ends_with(names::DELETED_SUFFIX) && !name.contains(".checkpoint") => {
+                leftovers.push(name.into_owned());
+            }
+            None => {}
         }
     }
-    listing.snapshots.sort_unstable();
-    Ok(listing)
+    snapshots.sort_unstable();
+    let orphans = beside.into_iter().filter(|(base, _)| !segments.contains_key(base));
+    leftovers.extend(orphans.map(|(_, name)| name));
+    Ok(Listing { segments, snapshots, leftovers })
 }
 
 /// A segment's indexes as its files have them, if they can be those of the segment.
@@ -238,6 +297,39 @@ pub(super) async fn indexes_from_files(
             Ok(None)
         }
     }
+}
+
+/// The part of a segment's index files that a checkpoint's entry vouches for.
+pub(super) async fn indexes_of_entry(
+    cx: &EngineCx,
+    segment: &Segment,
+    entry: &Entry,
+) -> Result<Option<Indexes>, LogError> {
+    let wanted = [
+        (FileKind::Index, entry.index_entries as usize * OffsetIndex::ENTRY),
+        (FileKind::TimeIndex, entry.time_index_entries as usize * TimeIndex::ENTRY),
+    ];
+    let mut found = [Vec::new(), Vec::new()];
+    for ((kind, bytes), found) in wanted.into_iter().zip(&mut found) {
+        if bytes == 0 {
+            continue;
+        }
+        let Some(mut file) = read_index_file(cx, &segment.path(kind)).await? else {
+            return Ok(None);
+        };
+        if file.len() < bytes {
+            return Ok(None);
+        }
+        file.truncate(bytes);
+        *found = file;
+    }
+    let last = segment.relative(entry.offset - 1).unwrap_or(i32::MAX as u32);
+    let offsets = OffsetIndex::decode(&found[0], entry.position);
+    let times = TimeIndex::decode(&found[1], last);
+    let (Ok(offsets), Ok(times)) = (offsets, times) else { return Ok(None) };
+    let whole = offsets.len() == entry.index_entries as usize
+        && times.len() == entry.time_index_entries as usize;
+    Ok(whole.then_some(Indexes { offsets, times }))
 }
 
 /// Kafka's file that names the topic.

@@ -58,12 +58,36 @@ pub(crate) struct Bytes {
     pub(crate) bytes: usize,
     /// Offset behind the last batch, or behind that.
     pub(crate) until: i64,
+    /// Segment, and the bytes of it that were read.
+    place: Option<(Rc<Segment>, u64, u64)>,
 }
 
 impl Log {
     /// Reads batches of one segment.
     pub(crate) async fn read(self: &Rc<Self>, want: Want) -> Result<Bytes, LogError> {
-        self.look_until(|log, held| log.look_for(want, held)).await
+        let read = self.look_until(|log, held| log.look_for(want, held)).await?;
+        if let Some((segment, from, to)) = &read.place {
+            self.read_ahead(segment, *from, *to);
+        }
+        Ok(read)
+    }
+
+    /// Lets the windows behind a sequential read of older data be read before they are asked for.
+    fn read_ahead(self: &Rc<Self>, segment: &Rc<Segment>, from: u64, to: u64) {
+        if self.site.tail.find(segment.uid, from).is_some() || !segment.goes_on(from, to) {
+            return;
+        }
+        for ahead in 1..=WINDOWS_AHEAD {
+            let at = (to / WINDOW + ahead) * WINDOW;
+            let known = at >= segment.size()
+                || self.site.tail.find(segment.uid, at).is_some()
+                || self.site.cx.cold.knows(segment.uid, at);
+            if !known {
+                let (cx, of) = (Rc::clone(&self.site.cx), Rc::clone(segment));
+                let read = move |start| of.read_window(cx, start);
+                self.site.cx.cold.request(segment.uid, at, read);
+            }
+        }
     }
 
     /// Repeats `look` until it lacks nothing.
@@ -132,6 +156,7 @@ impl Log {
         Ok(Bytes {
             bytes: usize::try_from(end - first.position).expect("limited by the request"),
             until,
+            place: Some((Rc::clone(segment), first.position, end)),
             slices,
         })
     }
@@ -335,3 +360,6 @@ impl Log {
         segment.with_indexes(look).ok_or_else(|| Lack::Index(Rc::clone(segment)))
     }
 }
+
+/// Windows that are read ahead of a sequential reader: a megabyte.
+const WINDOWS_AHEAD: u64 = 4;

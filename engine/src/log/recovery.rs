@@ -10,13 +10,15 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use super::checkpoint::Entry;
 use super::epochs::EpochCache;
-use super::open::{Listing, LogSpec, indexes_from_files};
+use super::open::{Listing, LogSpec, indexes_from_files, indexes_of_entry};
 use super::relearn::{load_snapshot, replay};
 use super::scan::{End, Found, Scanner};
 use super::segment::{Indexes, Newest, Segment};
 use super::site::Site;
-use super::{FileKind, aside, text};
+use super::truncate::remove_if_there;
+use super::{FileKind, aside, capture, text};
 use crate::error::{LogError, OpenError};
 use crate::ids::Offset;
 use crate::producer::{ProducerLimits, ProducerStates};
@@ -40,6 +42,9 @@ pub(super) struct Recovered {
     pub(super) end: i64,
     pub(super) epochs: EpochCache,
     pub(super) producers: ProducerStates,
+    pub(super) high_watermark: i64,
+    /// Closed segments that were read: what stands beside them has to be written again.
+    pub(super) reread: Vec<Rc<Segment>>,
     pub(super) report: Report,
 }
 
@@ -53,7 +58,10 @@ pub(super) struct Recovery<'a> {
     producers_from: i64,
     /// The offset that the next batch must not be below.
     next: i64,
+    reread: Vec<Rc<Segment>>,
     report: Report,
+    /// Whether the hints in `spec` are about this log.
+    trusts_hints: bool,
 }
 
 /// Where in the log to start reading.
@@ -61,6 +69,8 @@ pub(super) struct Recovery<'a> {
 struct Start {
     base: i64,
     position: u64,
+    /// Offset of the batch there, if it is known.
+    offset: i64,
 }
 
 impl<'a> Recovery<'a> {
@@ -72,18 +82,32 @@ impl<'a> Recovery<'a> {
             producers: ProducerStates::new(ProducerLimits::default(), Offset::ZERO),
             producers_from: 0,
             next: 0,
+            reread: Vec::new(),
             report: Report::default(),
+            trusts_hints: true,
         }
     }
 
+    /// Whatever was noted under this name was about another log.
+    pub(super) fn forget_hints(&mut self) {
+        self.trusts_hints = false;
+    }
+
     pub(super) async fn run(mut self, listing: &Listing) -> Result<Recovered, OpenError> {
+        if !self.spec.closed_in_order {
+            // Files whose names a killed process saw, or made, need not survive a power loss yet.
+            let synced = self.site.cx.rt.sync_dir(&self.spec.path).await;
+            synced.map_err(|error| LogError::io("sync", &self.spec.path, &error))?;
+        }
         self.epochs = self.read_epochs().await?;
         let mut segments: BTreeMap<i64, Rc<Segment>> = BTreeMap::new();
         for (&base, &bytes) in &listing.segments {
             segments.insert(base, self.site.segment(base, bytes));
         }
         let first = segments.first_key_value().map_or(0, |(base, _)| *base);
-        let log_start = self.spec.log_start.unwrap_or(first).max(first);
+        let noted = self.spec.entries.iter().map(|entry| entry.log_start).max();
+        let noted = self.spec.log_start.max(noted).filter(|_| self.trusts_hints);
+        let log_start = noted.unwrap_or(first).max(first);
         if segments.is_empty() {
             self.next = log_start;
             self.producers = ProducerStates::new(ProducerLimits::default(), Offset(log_start));
@@ -91,7 +115,8 @@ impl<'a> Recovery<'a> {
             let start = self.start(&segments, listing, first).await?;
             self.rescan(&mut segments, start).await?;
         }
-        let log_start = log_start.min(self.next);
+        // Offsets below the log's start are not given again, whatever else was lost.
+        self.next = self.next.max(log_start);
         self.epochs.truncate_end(self.next);
         self.epochs.truncate_start(log_start);
         self.producers.on_log_start(Offset(log_start));
@@ -106,6 +131,8 @@ impl<'a> Recovery<'a> {
             end: self.next,
             epochs: self.epochs,
             producers: self.producers,
+            reread: self.reread,
+            high_watermark: self.spec.entries.first().map_or(0, |entry| entry.high_watermark),
             report: self.report,
         })
     }
@@ -117,11 +144,17 @@ impl<'a> Recovery<'a> {
         listing: &Listing,
         first: i64,
     ) -> Result<Start, OpenError> {
+        for entry in &self.spec.entries {
+            if let Some(start) = self.start_at(entry, segments).await? {
+                return Ok(start);
+            }
+        }
         let base_of =
             |offset: i64| segments.range(..=offset).next_back().map_or(first, |(base, _)| *base);
         let last = segments.last_key_value().map_or(first, |(base, _)| *base);
         let whole_below = match self.spec.closed_in_order {
             true => i64::MAX,
+            false if self.spec.ours => last,
             false => base_of(self.spec.recovery_point.unwrap_or(first)),
         };
         let known = snapshots_at_most(&listing.snapshots, whole_below);
@@ -132,7 +165,7 @@ impl<'a> Recovery<'a> {
         self.producers_from = self.producers.end().0;
         let base = base_of(self.producers_from.min(whole_below));
         if !(self.spec.closed_in_order && base == last) {
-            return Ok(Start { base, position: 0 });
+            return Ok(Start { base, position: 0, offset: base });
         }
         let segment = &segments[&last];
         let position = match indexes_from_files(&self.site.cx, segment, i64::MAX).await? {
@@ -144,7 +177,39 @@ impl<'a> Recovery<'a> {
             }
             None => 0,
         };
-        Ok(Start { base, position })
+        Ok(Start { base, position, offset: base })
+    }
+
+    /// Behind what a checkpoint's entry covers, if the entry is true of this log.
+    async fn start_at(
+        &mut self,
+        entry: &Entry,
+        segments: &BTreeMap<i64, Rc<Segment>>,
+    ) -> Result<Option<Start>, OpenError> {
+        let Some(segment) = segments.get(&entry.segment) else { return Ok(None) };
+        let path = segment.path(FileKind::Log);
+        let file = segment.file(&self.site.cx).await?;
+        if !capture::fits(entry, &file, segment.size(), &path).await? {
+            return Ok(None);
+        }
+        let now = self.site.cx.rt.wall_ms();
+        let (limits, end) = (ProducerLimits::default(), Offset(entry.offset));
+        self.producers = ProducerStates::from_image(limits, &entry.producers, end, now);
+        self.producers_from = entry.offset;
+        self.epochs = EpochCache::from_entries(entry.epochs.iter().copied());
+        let Some(indexes) = indexes_of_entry(&self.site.cx, segment, entry).await? else {
+            return Ok(Some(Start { base: entry.segment, position: 0, offset: entry.segment }));
+        };
+        segment.set_saved((indexes.offsets.len(), indexes.times.len()));
+        segment.set_indexes(Some(indexes));
+        segment.set_newest(Newest { timestamp_ms: entry.newest_ms, offset: entry.newest_offset });
+        segment.set_first_timestamp_ms(entry.first_ms);
+        segment.set_last_batch(entry.last_batch);
+        if entry.txn_entries == 0 {
+            segment.start_txns();
+        }
+        let (base, position, offset) = (entry.segment, entry.position, entry.offset);
+        Ok(Some(Start { base, position, offset }))
     }
 
     async fn read_epochs(&self) -> Result<EpochCache, OpenError> {
@@ -169,23 +234,31 @@ impl<'a> Recovery<'a> {
         segments: &mut BTreeMap<i64, Rc<Segment>>,
         start: Start,
     ) -> Result<(), OpenError> {
-        self.next = start.base;
+        self.next = start.offset;
         if start.position == 0 {
             self.epochs.truncate_end(start.base);
         }
         let todo: Vec<_> = segments.range(start.base..).map(|(_, s)| Rc::clone(s)).collect();
         let mut whole = true;
         for segment in &todo {
-            if !whole || segment.base < self.next {
+            let first = segment.base == start.base;
+            if !whole || (!first && segment.base < self.next) {
                 whole = false;
                 aside::keep_segment(self.site, segment, &mut self.report).await?;
                 segments.remove(&segment.base);
                 continue;
             }
-            self.next = segment.base;
-            let position = if segment.base == start.base { start.position } else { 0 };
+            let mut position = 0;
+            if first {
+                position = start.position;
+            } else {
+                self.next = segment.base;
+            }
             whole = self.rescan_segment(segment, position).await?;
+            self.reread.push(Rc::clone(segment));
         }
+        // The last one is the active segment.
+        self.reread.pop();
         Ok(())
     }
 
@@ -204,11 +277,26 @@ impl<'a> Recovery<'a> {
         if start == 0 {
             segment.set_indexes(Some(Indexes::default()));
             segment.set_newest(Newest::NONE);
+            segment.set_last_batch(None);
+        }
+        if self.producers_from <= segment.base {
             segment.start_txns();
+        } else if !segment.has_txns() {
+            segment.txns(&self.site.cx).await?;
+            segment.truncate_txns(self.producers_from);
         }
         segment.set_size(start);
+        match start {
+            0 => self.restart_sidecar(segment).await?,
+            _ => segment.resume_sidecar(&self.site.cx, start).await?,
+        }
+        let mut seen = start;
         let why = loop {
-            let found = match scanner.next(|_| ()).await.map_err(failed)? {
+            let next = scanner.next(|bytes| {
+                segment.note_bytes(seen, bytes);
+                seen += bytes.len() as u64;
+            });
+            let found = match next.await.map_err(failed)? {
                 Ok(found) => found,
                 Err(End::OfFile) => break String::new(),
                 Err(end) => break end.to_string(),
@@ -224,13 +312,24 @@ impl<'a> Recovery<'a> {
         let end = segment.size();
         self.report.rescanned_bytes += end - start;
         let mut whole = true;
+        if seen != end {
+            segment.resume_sidecar(&self.site.cx, end).await?;
+        }
         if len > end {
+            segment.cut_sidecar_file(&self.site.cx, end).await?;
             whole = aside::cut(self.site, segment, end, len, &why, &mut self.report).await?;
         }
         // What was read may still be in the device's cache only; it is about to be served.
         file.sync().await.map_err(|error| LogError::io("sync", &path, &error))?;
         segment.set_on_disk(end);
         Ok(whole)
+    }
+
+    /// Begins a sidecar anew, together with the reading of its segment.
+    async fn restart_sidecar(&self, segment: &Segment) -> Result<(), LogError> {
+        remove_if_there(&self.site.cx.rt, &segment.path(FileKind::Sidecar)).await?;
+        segment.start_sidecar();
+        Ok(())
     }
 
     /// Whether a batch that checks continues the log; if so, what it teaches is taken in.

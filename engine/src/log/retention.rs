@@ -97,6 +97,7 @@ impl Log {
                 Err(error) => return Err(LogError::io("rename", &path, &error)),
             }
         }
+        self.site.cx.metrics.segments_deleted.inc();
         tracing::info!(log = &*self.site.name, segment = segment.base, "a segment is deleted");
         let delay = u64::try_from(self.config().file_delete_delay_ms).unwrap_or(0);
         dir.doom(doomed, Duration::from_millis(delay));

@@ -4,9 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::checkpoint::LastBatch;
 use super::index::{OffsetIndex, TimeIndex};
 use super::names::FileKind;
+use super::sidecar::Sidecar;
 use crate::batch::header::BatchHeader;
 use crate::buf::{BLOCK, Chunk};
 use crate::cache::{SegmentUid, WINDOW};
@@ -14,7 +17,7 @@ use crate::cx::EngineCx;
 use crate::error::LogError;
 use crate::ids::Offset;
 use crate::producer::txn_index::{AbortedTxn, TxnIndex};
-use crate::rt::{File, OpenMode};
+use crate::rt::{File, Instant, OpenMode};
 
 /// Where a log's directory is now; a delete renames it under everyone's feet.
 pub(crate) struct Place(RefCell<PathBuf>);
@@ -52,8 +55,19 @@ pub(crate) struct Segment {
     jitter: u64,
     indexes: RefCell<Option<Indexes>>,
     bytes_since_index: Cell<u64>,
+    last_batch: Cell<Option<LastBatch>>,
+    /// Entries of the two index files that are on disk.
+    saved: Cell<(usize, usize)>,
     txns: RefCell<Option<Rc<RefCell<TxnIndex>>>>,
     txns_changed: Cell<bool>,
+    /// The log directory's generation, which a sidecar must share.
+    pub(super) generation: u64,
+    /// Checksums of the blocks; `None` while their file was not read.
+    pub(super) sidecar: RefCell<Option<Sidecar>>,
+    /// Where the last reads of older data ended, to tell readers that go on from others.
+    read_ends: Cell<[u64; READERS]>,
+    /// When anything of the segment was last used.
+    used: Cell<Instant>,
 }
 
 /// Both indexes of a segment.
@@ -82,6 +96,7 @@ impl Segment {
         place: &Rc<Place>,
         base: i64,
         size: u64,
+        generation: u64,
     ) -> Rc<Self> {
         Rc::new(Self {
             base,
@@ -97,8 +112,14 @@ impl Segment {
             jitter: cx.rt.random_u64(),
             indexes: RefCell::new(None),
             bytes_since_index: Cell::new(0),
+            last_batch: Cell::new(None),
+            saved: Cell::new((0, 0)),
             txns: RefCell::new(None),
             txns_changed: Cell::new(false),
+            generation,
+            sidecar: RefCell::new(None),
+            read_ends: Cell::new([u64::MAX; READERS]),
+            used: Cell::new(cx.rt.now()),
         })
     }
 
@@ -134,6 +155,24 @@ impl Segment {
 
     pub(crate) fn set_first_timestamp_ms(&self, at: Option<i64>) {
         self.first_timestamp_ms.set(at);
+    }
+
+    /// The batch that ends at the segment's size, as far as it is known.
+    pub(crate) fn last_batch(&self) -> Option<LastBatch> {
+        self.last_batch.get()
+    }
+
+    pub(crate) fn set_last_batch(&self, last: Option<LastBatch>) {
+        self.last_batch.set(last);
+    }
+
+    /// Entries of the two index files that are on disk.
+    pub(crate) fn saved(&self) -> (usize, usize) {
+        self.saved.get()
+    }
+
+    pub(crate) fn set_saved(&self, entries: (usize, usize)) {
+        self.saved.set(entries);
     }
 
     pub(crate) fn created_ms(&self) -> i64 {
@@ -187,6 +226,7 @@ impl Segment {
             self.add_index_entry(last, position);
             self.bytes_since_index.set(0);
         }
+        self.last_batch.set(Some(LastBatch::of(header, position)));
         let size = header.size() as u64;
         self.bytes_since_index.set(self.bytes_since_index.get() + size);
         self.size.set(position + size);
@@ -216,10 +256,13 @@ impl Segment {
     /// Drops index entries at or behind `position`, where offset `end` would be.
     pub(crate) fn cut_indexes(&self, position: u64, end: i64) {
         let relative = u32::try_from((end - self.base).max(0)).unwrap_or(u32::MAX);
-        self.with_indexes_mut(|indexes| {
+        let left = self.with_indexes_mut(|indexes| {
             indexes.offsets.truncate(position);
             indexes.times.truncate(relative);
+            (indexes.offsets.len(), indexes.times.len())
         });
+        let (offsets, times) = self.saved.get();
+        self.saved.set((offsets.min(left.0), times.min(left.1)));
     }
 
     /// Runs `look` over the indexes, if they are in memory.
@@ -250,6 +293,16 @@ impl Segment {
             txns.borrow_mut().push(*txn);
         }
         self.txns_changed.set(true);
+    }
+
+    /// Aborted transactions that end in this segment, as far as they are in memory.
+    pub(crate) fn txn_count(&self) -> usize {
+        self.txns.borrow().as_ref().map_or(0, |txns| txns.borrow().entries().len())
+    }
+
+    /// Whether the aborted transactions are in memory.
+    pub(crate) fn has_txns(&self) -> bool {
+        self.txns.borrow().is_some()
     }
 
     /// The file of aborted transactions, if it is behind.
@@ -291,12 +344,38 @@ impl Segment {
         .unwrap_or(false)
     }
 
+    /// Notes a read of `from..to`; true when it goes on where one of the last ended, or starts at
+    /// the front.
+    pub(crate) fn goes_on(&self, from: u64, to: u64) -> bool {
+        let mut ends = self.read_ends.get();
+        let slot = ends.iter().position(|&end| end == from);
+        ends[..=slot.unwrap_or(READERS - 1)].rotate_right(1);
+        ends[0] = to;
+        self.read_ends.set(ends);
+        slot.is_some() || from == 0
+    }
+
+    /// Lets go of what can be read again, if nobody used it for `time`: the open file, the
+    /// indexes, the checksums. For closed segments.
+    pub(crate) fn rest_unless_used(&self, now: Instant, time: Duration) {
+        if now - self.used.get() >= time {
+            self.close_file();
+            self.set_indexes(None);
+            *self.sidecar.borrow_mut() = None;
+            if !self.txns_changed.get() {
+                *self.txns.borrow_mut() = None;
+            }
+        }
+    }
+
     /// Reads the cold window at `start`, as far as the device has it.
     pub(crate) async fn read_window(
         self: Rc<Self>,
         cx: Rc<EngineCx>,
         start: u64,
     ) -> Result<Rc<Chunk>, LogError> {
+        self.used.set(cx.rt.now());
+        cx.metrics.cold_reads.inc();
         let valid = self.on_disk.get().min(start + WINDOW);
         if valid <= start {
             return Err(LogError::Retry);
@@ -311,6 +390,11 @@ impl Segment {
             return Err(self.corrupt(start + read.len() as u64, "the file is shorter than its log"));
         }
         read.truncate(valid_len);
+        self.load_sidecar(&cx).await?;
+        if let Err(error) = self.check_blocks(start, &read) {
+            cx.metrics.damage_found.inc();
+            return Err(error);
+        }
         Ok(cx.chunks.adopt(read, start))
     }
 
@@ -349,5 +433,7 @@ pub(crate) async fn read_index_file(
     }
 }
 
+/// Sequential readers of one segment that are told apart.
+const READERS: usize = 4;
 /// Kafka preallocates `segment.index.bytes`, which is an i32.
 const INDEX_FILE_MAX: usize = 1 << 31;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::appender::AppenderSpec;
+use super::dir::LogDir;
 use super::flush_policy;
 use super::names::FileKind;
 use super::segment::{Place, Segment};
@@ -12,6 +13,7 @@ use crate::buf::BLOCK;
 use crate::cache::Tail;
 use crate::cx::EngineCx;
 use crate::error::{LogError, is_full};
+use crate::ids::TopicId;
 use crate::rt::OpenMode;
 use config::TopicConfig;
 
@@ -20,13 +22,18 @@ pub(crate) struct Site {
     pub(crate) cx: Rc<EngineCx>,
     /// Name of the directory, for messages.
     pub(crate) name: Arc<str>,
+    pub(crate) dir: Rc<LogDir>,
+    pub(crate) topic: String,
+    pub(crate) topic_id: TopicId,
+    pub(crate) partition: i32,
     pub(crate) place: Rc<Place>,
     pub(crate) tail: Rc<Tail>,
 }
 
 impl Site {
     pub(crate) fn segment(&self, base: i64, bytes: u64) -> Rc<Segment> {
-        Segment::listed(&self.cx, &self.name, &self.place, base, bytes)
+        let generation = self.dir.generation();
+        Segment::listed(&self.cx, &self.name, &self.place, base, bytes, generation)
     }
 
     /// An empty segment file, with its name durable.
@@ -41,6 +48,7 @@ impl Site {
             }
             self.cx.rt.sync_dir(&self.place.get()).await?;
             segment.set_file(file);
+            segment.start_sidecar();
             Ok(())
         }
         .await;

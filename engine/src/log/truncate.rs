@@ -28,6 +28,8 @@ impl Log {
             // Compaction left a gap there.
             false => (floor.size(), end),
         };
+        // Records below the log's start are gone for good: their offsets are not given again.
+        let new_end = new_end.max(self.log_start());
         match self.cut_files(&floor, position, new_end).await {
             Ok(()) => Ok(()),
             Err(error) => Err(self.fail(&format!("cannot truncate: {error}"))),
@@ -42,6 +44,7 @@ impl Log {
     ) -> Result<(), LogError> {
         let rt = self.site.cx.rt.clone();
         let later: Vec<_> = self.segments_from(segment.base).into_iter().skip(1).collect();
+        let files = self.files.lock().await;
         self.appender().rest();
         for gone in later.iter().rev() {
             self.forget(gone);
@@ -53,6 +56,7 @@ impl Log {
         if !later.is_empty() {
             rt.sync_dir(&place).await.map_err(|e| LogError::io("sync", &place, &e))?;
         }
+        segment.cut_sidecar_file(&self.site.cx, position).await?;
         let file = segment.file(&self.site.cx).await?;
         let path = segment.path(super::FileKind::Log);
         let failed = |error| LogError::io("truncate", &path, &error);
@@ -62,10 +66,15 @@ impl Log {
         segment.set_size(position);
         segment.cut_indexes(position, end);
         segment.truncate_txns(end);
+        segment.resume_sidecar(&self.site.cx, position).await?;
         self.rescan_newest(segment).await?;
+        // Their old ends would be taken for entries of what is appended now.
+        self.save_indexes(segment).await;
         let appender = self.make_appender(segment, end).await?;
         self.switch_to(segment, appender, end);
         self.rebuild_producers(end).await?;
+        drop(files);
+        self.note_change();
         self.save_epochs().await;
         Ok(())
     }

@@ -33,14 +33,16 @@ impl Log {
         appender.reserve(load.bytes).await
     }
 
-    /// Appends one batch. [`Log::prepare`] made the room. `header` is what `head` says, checksum
-    /// aside.
-    pub(crate) fn append(&self, header: &BatchHeader, head: &[u8; HEADER_BYTES], payload: &[u8]) {
+    /// Appends one batch. [`Log::prepare`] made the room.
+    pub(crate) fn append(&self, head: &[u8; HEADER_BYTES], payload: &[u8]) {
+        let header = BatchHeader::decode(head).expect("whoever appends built it");
         let (segment, appender) = (self.active(), self.appender());
         let position = appender.end();
         appender.append(head);
         appender.append(payload);
-        segment.note_batch(header, position, self.config().index_interval_bytes);
+        segment.note_bytes(position, head);
+        segment.note_bytes(position + head.len() as u64, payload);
+        segment.note_batch(&header, position, self.config().index_interval_bytes);
         let mut state = self.state.borrow_mut();
         state.log_end = header.next_offset().0;
         if state.epochs.assign(header.leader_epoch.0, header.base_offset.0) {
@@ -51,6 +53,10 @@ impl Log {
     /// Lets what was appended since the last commit go to the device.
     pub(crate) fn commit(&self, records: u64) {
         let (appender, log_end) = (self.appender(), self.log_end());
+        self.note_change();
+        let bytes = appender.uncommitted();
+        self.site.cx.metrics.appended_bytes.add(bytes);
+        self.site.dir.note_appended(bytes);
         appender.commit(log_end, records);
     }
 
@@ -91,9 +97,12 @@ impl Log {
         let base = self.log_end();
         let fresh = self.site.create_segment(base).await?;
         let next = self.make_appender(&fresh, base).await?;
+        let files = self.files.lock().await;
         old.finish_time_index();
+        old.close_sidecar();
         self.save_segment(&old).await;
         self.save_snapshot(base).await;
+        drop(files);
         appender.rest();
         fresh.start_txns();
         fresh.with_indexes_mut(|_| ());
@@ -101,6 +110,10 @@ impl Log {
         state.segments.insert(base, Rc::clone(&fresh));
         state.active = fresh;
         state.appender = next;
+        drop(state);
+        self.note_change();
+        self.site.cx.metrics.segments_rolled.inc();
+        self.site.dir.checkpoint_soon();
         Ok(())
     }
 

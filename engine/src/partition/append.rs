@@ -231,7 +231,7 @@ impl Partition {
             };
             let pieces = batch.pieces(records, placement);
             let (head, payload) = pieces.expect("validation compared the checksums");
-            self.log.append(header, &head, payload);
+            self.log.append(&head, payload);
             count += u64::try_from(header.records_count).unwrap_or(0);
         }
         self.log.commit(count);

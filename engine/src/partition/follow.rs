@@ -60,7 +60,7 @@ impl Partition {
         };
         self.log.prepare(load).await?;
         let (head, payload) = batch.pieces(records, Placement::AsIs)?;
-        self.log.append(&header, &head, payload);
+        self.log.append(&head, payload);
         self.log.commit(u64::try_from(header.records_count).unwrap_or(0));
         let range = batch.source_range().expect("a replica's batches are stored as they came");
         let view = BatchView::decode(&records[range]).expect("validated");

@@ -28,6 +28,7 @@ mod wait;
 mod tests;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ pub use wait::{AckFuture, ReadableFuture};
 use crate::cx::EngineCx;
 use crate::error::{LogError, OpenError};
 use crate::ids::{LeaderEpoch, PartitionId, TopicId};
-use crate::log::dir::LogDir;
+use crate::log::dir::{LogDir, TopicPartition};
 use crate::log::{Log, LogSpec};
 use crate::waiters::Waiters;
 use state::Role;
@@ -94,17 +95,29 @@ impl Partition {
             return Err(OpenError::DirOffline { path: dir.path().to_owned(), reason });
         }
         let key = (spec.topic.clone(), spec.partition.0);
+        let noted = |offsets: &BTreeMap<TopicPartition, i64>| {
+            offsets.get(&key).copied().filter(|_| !dir.is_ours())
+        };
+        let noted_high_watermark = noted(&dir.contents().high_watermarks).unwrap_or(0);
         let log_spec = LogSpec {
             path: dir.partition_path(&spec.topic, spec.partition.0),
+            dir: Rc::clone(dir),
+            topic: spec.topic.clone(),
             topic_id: spec.topic_id,
+            partition: spec.partition.0,
             config: Rc::clone(&spec.config),
-            log_start: dir.contents().log_starts.get(&key).copied(),
-            recovery_point: dir.contents().recovery_points.get(&key).copied(),
+            // Kafka's files know a topic by its name only, which may have been another one's; our
+            // entries know its id.
+            log_start: noted(&dir.contents().log_starts),
+            entries: dir.entries(spec.topic_id, spec.partition.0),
+            ours: dir.is_ours(),
+            recovery_point: noted(&dir.contents().recovery_points),
             closed_in_order: dir.contents().clean.is_some(),
         };
         let (log, recovery) = Log::open(cx, &log_spec).await?;
-        let noted = dir.contents().high_watermarks.get(&key).copied().unwrap_or(0);
-        let high_watermark = noted.clamp(log.log_start(), log.log_end());
+        let known = noted_high_watermark.max(log.high_watermark.get());
+        let high_watermark = known.clamp(log.log_start(), log.log_end());
+        log.high_watermark.set(high_watermark);
         let partition = Rc::new(Self {
             cx: Rc::clone(cx),
             log: Rc::clone(&log),

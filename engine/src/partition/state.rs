@@ -175,6 +175,7 @@ impl Partition {
             return;
         }
         self.high_watermark.set(to);
+        self.log.high_watermark.set(to);
         self.log.producers_mut(|producers| producers.on_high_watermark(Offset(to)));
         self.acks.wake_below(to);
         self.readers[ReadBound::HighWatermark as usize].wake_below(to);

@@ -1,5 +1,6 @@
 //! What a partition does in the background, and how it ends.
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use wire::primitives::Uuid;
@@ -29,7 +30,8 @@ impl Partition {
     }
 
     /// Moves the log's start to `before` (−1 for the high watermark): older records are readable
-    /// no more, and their segments go with the next housekeeping. Answers the log's start.
+    /// no more, also after a crash, and their segments go with the next housekeeping. Answers the
+    /// log's start. On a full disk the crash alone is not provided for.
     ///
     /// # Errors
     /// `OutOfRange` behind the high watermark; not on a follower.
@@ -49,6 +51,11 @@ impl Partition {
         if to > self.log.log_start() {
             self.log.raise_log_start(to);
             self.changed();
+            match self.spec.log_dir.checkpoint().await {
+                // Deleting is how room comes back: it must not need any.
+                Err(LogError::Io { kind: ErrorKind::StorageFull, .. }) | Ok(()) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(Offset(self.log.log_start()))
     }

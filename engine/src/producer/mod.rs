@@ -19,6 +19,7 @@
 //!   ago go first. Whoever was forgotten may go on with any sequence.
 
 mod entry;
+mod image;
 mod plan;
 pub mod snapshot;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 pub use entry::{AppendedBatch, ProducerEntry};
+pub use image::{MarkImage, ProducerImage};
 pub use plan::{AppendPlan, PlanRules, ProducerError, Step};
 pub use txns::CompletedTxn;
 

@@ -69,6 +69,10 @@ pub(crate) async fn prepare(rt: &Rt, config: &Config) -> Result<Dirs, BootError>
         contents.push(Arc::new(DirContents::read(rt, path).await?));
     }
     let metadata = metadata_dir(&contents)?;
+    // Nothing is refused from here on, and nothing was opened yet.
+    for dir in &contents {
+        dir.begin(rt).await?;
+    }
     Ok(Dirs { cluster_id, contents, metadata, _locks: locks })
 }
 

@@ -30,7 +30,7 @@ use crate::core::Core;
 use crate::mesh::Msg;
 use crate::meta::Meta;
 use crate::node::{Listening, Node};
-use crate::{background, listen};
+use crate::{background, listen, positions};
 
 /// What is asked of a running node from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +166,7 @@ async fn lead(
         partitions: meta.partitions(),
         took: rt.now().since(started),
     });
+    rt.spawn("positions", positions::keep(Rc::clone(&core))).detach();
     for (index, listener) in listeners.iter().enumerate() {
         let accept = listen::accept(Rc::clone(&core), listener.clone(), index);
         rt.spawn("accept", accept).detach();

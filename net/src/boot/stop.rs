@@ -10,6 +10,7 @@ use super::BootError;
 use crate::core::Core;
 use crate::mesh::{self, CallError};
 use crate::meta::Meta;
+use crate::positions;
 
 /// Finish what connections have begun, within the time that is configured.
 pub(crate) struct Drain;
@@ -39,6 +40,11 @@ pub(super) async fn in_order(
     }
     if let Err(error) = meta.close().await {
         unclean.push(error.to_string());
+    }
+    if unclean.is_empty()
+        && let Err(reason) = positions::seal(core, meta.broker_epoch()).await
+    {
+        unclean.push(reason);
     }
     match unclean.is_empty() {
         true => Ok(()),

@@ -1,6 +1,5 @@
 //! This broker in its own cluster: born, registered, unfenced, and gone again.
 
-use engine::log::dir::CleanShutdown;
 use replication::controller::activate::RegisterController;
 use replication::controller::brokers::RegisterBroker;
 use replication::controller::heartbeat::{Heartbeat, HeartbeatReply};
@@ -30,10 +29,6 @@ impl Meta {
         let epoch = self.do_now(|desk, turn| desk.register_broker(turn, &request)).await?;
         let epoch = epoch.map_err(|refusal| BootError::Metadata(refusal.to_string()))?;
         self.broker_epoch.set(epoch);
-        for dir in &dirs.contents {
-            let cleared = CleanShutdown::clear(&self.core.rt, &dir.path).await;
-            cleared.map_err(|error| BootError::Metadata(error.to_string()))?;
-        }
         self.publish().await;
         self.park_strays(dirs).await;
         let beat = self.heartbeat(false);

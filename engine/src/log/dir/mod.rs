@@ -9,7 +9,9 @@
 
 mod doomed;
 mod kafka;
+mod ledger;
 mod meta;
+mod own;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -20,9 +22,13 @@ use std::sync::Arc;
 
 pub use kafka::{CleanShutdown, OffsetFile, TopicPartition};
 pub use meta::MetaProperties;
+pub use own::OwnState;
 
+use super::checkpoint::{Checkpoint, Entry};
 use super::names::{DirKind, dir_kind};
+use super::own::OwnFileError;
 use crate::error::DirError;
+use crate::ids::TopicId;
 use crate::rt::{FileLock, Rt};
 
 /// What a path that is to be a log directory holds now.
@@ -53,6 +59,23 @@ pub struct DirContents {
     pub high_watermarks: BTreeMap<TopicPartition, i64>,
     /// First offsets.
     pub log_starts: BTreeMap<TopicPartition, i64>,
+    /// What we left, if it can still be believed.
+    own: Option<OwnState>,
+    /// Number of the stretch of time in which only we use the directory.
+    generation: u64,
+    /// Checkpoints by core; none when somebody else used the directory since.
+    checkpoints: BTreeMap<u16, Vec<Entry>>,
+}
+
+/// Offsets of one log, for the files that Kafka reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Positions {
+    /// Everything below is synced.
+    pub recovery_point: i64,
+    /// Everything below is acknowledged.
+    pub high_watermark: i64,
+    /// First readable offset.
+    pub log_start: i64,
 }
 
 /// One core's hold on a log directory.
@@ -61,6 +84,7 @@ pub struct LogDir {
     contents: Arc<DirContents>,
     failure: RefCell<Option<Arc<str>>>,
     doomed: RefCell<doomed::Doomed>,
+    ledger: ledger::Ledger,
 }
 
 impl DirContents {
@@ -148,12 +172,24 @@ impl DirContents {
                 }
             }
         }
+        let clean = CleanShutdown::read(rt, path).await?;
+        let own = OwnState::read(rt, path).await?.filter(|own| own.continues(clean));
+        let mut checkpoints = BTreeMap::new();
+        for core in entries.iter().filter_map(|e| Checkpoint::parse_name(&e.name.to_string_lossy()))
+        {
+            if let Some(found) = read_checkpoint(rt, path, core, own).await? {
+                checkpoints.insert(core, found);
+            }
+        }
         Ok(Self {
             path: path.to_owned(),
             meta,
             partitions,
             doomed,
-            clean: CleanShutdown::read(rt, path).await?,
+            clean,
+            own,
+            generation: own.map_or_else(|| rt.random_u64(), |own| own.generation),
+            checkpoints,
             recovery_points: OffsetFile::RecoveryPoint.read(rt, path).await?,
             high_watermarks: OffsetFile::HighWatermark.read(rt, path).await?,
             log_starts: OffsetFile::LogStart.read(rt, path).await?,
@@ -161,16 +197,133 @@ impl DirContents {
     }
 }
 
+impl DirContents {
+    /// Begins a run on the directory: from here on nothing that was noted about a clean stop may
+    /// be believed by who comes next. To be called once, after every directory of the node was
+    /// read, and before any partition is opened.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    pub async fn begin(&self, rt: &Rt) -> Result<(), DirError> {
+        let running = OwnState { generation: self.generation, stopped: None };
+        let begun: io::Result<()> = async {
+            // Replacing the file also makes the names in the root durable, which a killed process
+            // may have left undone.
+            running.write(rt, &self.path).await?;
+            CleanShutdown::clear(rt, &self.path).await
+        }
+        .await;
+        begun.map_err(|error| DirError::io("begin on", &self.path, &error))
+    }
+
+    /// Writes the offsets of all cores' logs into the files that Kafka reads. One caller at a time.
+    ///
+    /// # Errors
+    /// What the file system reports; each file is the old or the new one.
+    pub async fn write_positions(
+        &self,
+        rt: &Rt,
+        positions: &BTreeMap<TopicPartition, Positions>,
+    ) -> io::Result<()> {
+        let column = |get: fn(&Positions) -> i64| {
+            positions.iter().map(|(log, at)| (log.clone(), get(at))).collect::<BTreeMap<_, _>>()
+        };
+        let files = [
+            (OffsetFile::RecoveryPoint, column(|at| at.recovery_point)),
+            (OffsetFile::HighWatermark, column(|at| at.high_watermark)),
+            (OffsetFile::LogStart, column(|at| at.log_start)),
+        ];
+        for (file, offsets) in files {
+            file.write(rt, &self.path, &offsets).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends a run in order, as the broker registration of `broker_epoch`: all logs are closed, and
+    /// every core has written its last checkpoint and `positions` holds them all.
+    ///
+    /// # Errors
+    /// What the file system reports; the next start then takes the directory for one that crashed.
+    pub async fn end(
+        &self,
+        rt: &Rt,
+        positions: &BTreeMap<TopicPartition, Positions>,
+        broker_epoch: i64,
+    ) -> io::Result<()> {
+        self.write_positions(rt, positions).await?;
+        CleanShutdown { broker_epoch }.write(rt, &self.path).await?;
+        let stopped = OwnState { generation: self.generation, stopped: Some(broker_epoch) };
+        stopped.write(rt, &self.path).await
+    }
+
+    /// What checkpoints say of a log, the furthest first.
+    fn entries(&self, topic_id: TopicId, partition: i32) -> Vec<Entry> {
+        let all = self.checkpoints.values().flatten();
+        let mine = all.filter(|entry| entry.key() == (topic_id.0, partition));
+        let mut entries: Vec<Entry> = mine.cloned().collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.offset));
+        entries
+    }
+}
+
+/// The entries of a core's checkpoint, if it is of the directory's present generation.
+async fn read_checkpoint(
+    rt: &Rt,
+    dir: &Path,
+    core: u16,
+    own: Option<OwnState>,
+) -> Result<Option<Vec<Entry>>, DirError> {
+    let path = dir.join(Checkpoint::file_name(core));
+    let bytes = rt.read_file(&path, CHECKPOINT_MAX).await;
+    let bytes = bytes.map_err(|error| DirError::io("read", &path, &error))?;
+    match Checkpoint::decode(&bytes) {
+        Ok(found) => {
+            let ours = own.is_some_and(|own| own.generation == found.generation);
+            Ok(ours.then_some(found.entries))
+        }
+        Err(error @ OwnFileError::Newer { .. }) => {
+            Err(DirError::unreadable(&path, error.to_string()))
+        }
+        Err(OwnFileError::Damaged) => {
+            tracing::warn!(path = %path.display(), "damaged, and passed over: logs are read instead");
+            Ok(None)
+        }
+    }
+}
+
 impl LogDir {
     /// This core's hold on a directory that was read.
     #[must_use]
     pub fn attach(rt: &Rt, contents: &Arc<DirContents>) -> Rc<Self> {
-        Rc::new(Self {
+        let dir = Rc::new(Self {
             rt: rt.clone(),
             contents: Arc::clone(contents),
             failure: RefCell::new(None),
             doomed: RefCell::default(),
-        })
+            ledger: ledger::Ledger::default(),
+        });
+        let mine = contents.checkpoints.get(&rt.core().0);
+        dir.inherit(mine.into_iter().flatten().cloned());
+        dir
+    }
+
+    /// What earlier runs knew of a log, the furthest first; each entry has to prove itself.
+    pub(crate) fn entries(&self, topic_id: TopicId, partition: i32) -> Vec<Entry> {
+        self.contents.entries(topic_id, partition)
+    }
+
+    /// Number of the stretch of time in which only we use the directory.
+    pub(crate) fn generation(&self) -> u64 {
+        self.contents.generation
+    }
+
+    pub(crate) fn rt(&self) -> &Rt {
+        &self.rt
+    }
+
+    /// Whether only we used the directory as long as its logs' files have been there.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.contents.own.is_some()
     }
 
     /// The root.
@@ -217,5 +370,7 @@ fn harmless(name: &str) -> bool {
 
 /// Kafka's lock file; holding it keeps Kafka out as well.
 const LOCK_FILE: &str = ".lock";
+/// A checkpoint of a million partitions.
+const CHECKPOINT_MAX: usize = 1 << 30;
 /// `meta.properties` has four short lines.
 const META_MAX: usize = 64 << 10;

@@ -41,8 +41,16 @@ impl Kit {
             DirContents::format(rt, root, &meta).await.expect("formatted");
         }
         let contents = DirContents::read(rt, root).await.expect("readable");
+        contents.begin(rt).await.expect("begun");
         let dir = LogDir::attach(rt, &Arc::new(contents));
         Self { cx: EngineCx::new(rt.clone(), limits), dir }
+    }
+
+    /// Ends the run in order, once every partition is closed.
+    pub(super) async fn stop(&self, broker_epoch: i64) {
+        self.dir.checkpoint_last().await.expect("written");
+        let (contents, positions) = (self.dir.contents(), self.dir.positions());
+        contents.end(&self.cx.rt, &positions, broker_epoch).await.expect("ended");
     }
 
     pub(super) fn spec(&self, config: TopicConfig) -> PartitionSpec {

@@ -3,3 +3,5 @@
 mod basics;
 mod killed;
 mod kit;
+mod model;
+mod restart;
