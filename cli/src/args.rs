@@ -264,6 +264,33 @@ pub(crate) enum LogCommand {
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
+    /// Take in partitions that another broker has written, ours or Kafka's.
+    Adopt(AdoptArgs),
+}
+
+/// `odradek log adopt`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The broker that wrote the directories must be stopped, and so must this node's. Topics keep their
+ids; leader epochs and producer ids go on above those in the files. The sources are only read.
+Topic configurations are not in these directories: without `--topic-config retention.ms=-1`, old
+records go as soon as the broker's own retention allows.")]
+pub(crate) struct AdoptArgs {
+    /// Partition directories, or log directories with many of them.
+    #[arg(required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Data directory of this node, same as `--set log.dirs=DIR` [default: ./data].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Configuration file of this node.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// One configuration key of this node; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// A configuration for every topic that is taken in; may be repeated.
+    #[arg(long = "topic-config", value_name = "KEY=VALUE")]
+    pub(crate) topic_configs: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -23,7 +23,10 @@ fn main() -> ExitCode {
         Command::Topic(command) => cmd::topic::run(command),
         Command::Produce(args) => cmd::produce::run(&args),
         Command::Consume(args) => cmd::consume::run(&args),
-        Command::Log(command) => cmd::log::run(command),
+        Command::Log(command) => match cmd::log::run(command) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Config(command) => cmd::config::run(&command),
         Command::Sim(args) => cmd::sim::run(&args),
         Command::Completions { shell } => {

@@ -1,6 +1,7 @@
-//! `odradek serve`: a broker until a signal stops it.
+//! `odradek serve`: a broker until a signal stops it; and how a node is configured.
 
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use config::{Config, LogFormat, LogLevel, Origin};
@@ -11,7 +12,9 @@ use crate::args::ServeArgs;
 
 /// Runs the broker. Errors are printed here: each kind has its exit code.
 pub(crate) fn run(args: &ServeArgs) -> ExitCode {
-    let config = match configure(args) {
+    let (file, data) = (args.config.as_deref(), args.data.as_deref());
+    let settings = Settings { config: file, data, set: &args.set };
+    let config = match configure(&settings, args.listen.as_deref()) {
         Ok(config) => config,
         Err(message) => {
             eprintln!("odradek: {message}");
@@ -28,20 +31,30 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
     }
 }
 
+/// Where a node's configuration comes from, but for flags of one command only.
+pub(crate) struct Settings<'a> {
+    /// `--config`.
+    pub(crate) config: Option<&'a Path>,
+    /// `--data`.
+    pub(crate) data: Option<&'a Path>,
+    /// `--set`, each `KEY=VALUE`.
+    pub(crate) set: &'a [String],
+}
+
 /// What is said later wins: file, `--data` and `--listen`, `--set`.
-fn configure(args: &ServeArgs) -> Result<Config, String> {
+pub(crate) fn configure(settings: &Settings<'_>, listen: Option<&str>) -> Result<Config, String> {
     let mut builder = Config::builder();
-    if let Some(file) = &args.config {
+    if let Some(file) = settings.config {
         builder = builder.file(file);
     }
-    if let Some(data) = &args.data {
+    if let Some(data) = settings.data {
         builder = builder.put("log.dirs", &data.to_string_lossy(), Origin::Flag("--data"));
     }
-    if let Some(listen) = &args.listen {
+    if let Some(listen) = listen {
         let listeners = config::listener::from_host_port(listen)?;
         builder = builder.put("listeners", &listeners, Origin::Flag("--listen"));
     }
-    let builder = args.set.iter().fold(builder, |builder, set| builder.set(set));
+    let builder = settings.set.iter().fold(builder, |builder, set| builder.set(set));
     builder.build().map_err(|errors| errors.to_string())
 }
 
@@ -53,7 +66,7 @@ fn announce(ready: &Ready) {
     let _ = writeln!(out, "odradek ready on {}", addresses.join(", ")).and_then(|()| out.flush());
 }
 
-fn log_to_stderr(format: LogFormat, level: LogLevel) {
+pub(crate) fn log_to_stderr(format: LogFormat, level: LogLevel) {
     let default = match level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",

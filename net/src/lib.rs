@@ -7,12 +7,14 @@
 //! ```
 //!
 //! - [`boot`]: from a configuration to a serving node, on real or simulated cores.
+//! - [`adopt`]: an errand of a node that serves nobody: another cluster's partitions taken in.
 //! - `mesh`: what cores say to each other; `core`: what the tasks of one share.
 //! - `listen`, `conn`: accepting, and one task per connection from frames to answers.
 //! - `api`: the table of Kafka APIs, one handler file each.
 //! - `meta`: core 0's metadata log and controller; `publish`: its images put into effect.
 //! - `background`: what a core does when nobody asks.
 
+pub mod adopt;
 mod api;
 mod background;
 pub mod boot;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use config::Config;
 use engine::rt::real::{self, CoreSpec, StartError};
 
-use crate::boot::{self, BootError, ExitCode, Ready};
+use crate::adopt::Adoption;
+use crate::boot::{self, BootError, ExitCode, Place, Ready};
 use crate::{report, side};
 
 /// Why a node did not serve, or did not end well.
@@ -58,6 +59,18 @@ pub fn serve(
     report::starting(config, cores, available);
     let (places, handle) = boot::places(config.clone(), cores, ready);
     side::start(handle).map_err(ServeError::Side)?;
+    run_cores(config, places)
+}
+
+/// Starts a node to take partitions in, until that is done.
+pub(crate) fn run_errand(config: &Config, adoption: Adoption) -> Result<(), ServeError> {
+    let available = thread::available_parallelism().map_or(1, usize::from);
+    let cores = config.core_count(available);
+    run_cores(config, boot::places_to_adopt(config.clone(), cores, adoption))
+}
+
+fn run_cores(config: &Config, places: Vec<Place>) -> Result<(), ServeError> {
+    let cores = places.len();
     let (outcome, outcomes) = mpsc::channel();
     let mains = places.into_iter().enumerate().map(|(index, place)| {
         let outcome = outcome.clone();

@@ -1,12 +1,19 @@
 //! Whole directories change hands: Apache Kafka boots on ours, and we on Kafka's.
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
 use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::Offset;
 
 use crate::support::broker::{self, Broker, data_of};
-use crate::support::client::{self, Record, consume, create_topic, produce};
+use crate::support::client::{self, Record, consume, consumer, create_topic, produce};
 use crate::support::java::Java;
 use crate::support::kafka::Kafka;
+use crate::support::process::{self, Finished};
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
@@ -84,3 +91,88 @@ fn we_boot_on_kafkas_directory() {
     let messages = consume(kafka.address(), "new", 0, Offset::Beginning, 1);
     assert_eq!(client::payloads(&messages), [b"more"]);
 }
+
+#[test]
+fn kafkas_partitions_are_taken_in() {
+    let Some(java) = Java::get() else { return };
+    let source = broker::home();
+    let kafka = Kafka::boot(java, source.path(), &data_of(&source), &[]);
+    fill(kafka.address());
+    create_topic(kafka.address(), "transfers", 1, &[]);
+    transact(kafka.address(), "undone", false);
+    transact(kafka.address(), "done", true);
+    let target = broker::home();
+    let said = adopt(&target, &[&data_of(&source)]).expect_failure();
+    assert!(said.contains("locked") && said.contains("stop the broker"), "{said}");
+    kafka.stop();
+
+    let configs = ["--topic-config", "retention.ms=-1"];
+    let paths = [data_of(&source).join("moved-0"), data_of(&source).join("moved-1")];
+    let alone = adopt_with(&target, &[&paths[1]], &configs).expect_failure();
+    assert!(alone.contains("partition 0 is missing"), "{alone}");
+    let said = adopt_with(&target, &[&data_of(&source)], &configs).expect_success();
+    assert!(said.contains("moved: 2 partitions taken in"), "{said}");
+    let again = adopt_with(&target, &[&paths[0], &paths[1]], &configs).expect_failure();
+    assert!(again.contains("already exists"), "{again}");
+    for partition in ["moved-0", "moved-1", "transfers-0"] {
+        let id = |home| {
+            let file = data_of(home).join(partition).join("partition.metadata");
+            fs::read_to_string(file).expect("an id")
+        };
+        assert_eq!(id(&source), id(&target), "{partition}");
+    }
+
+    let broker = Broker::on(target, &[]);
+    assert_filled(broker.address());
+    let consumer = consumer(broker.address(), &[("isolation.level", "read_committed")]);
+    client::assign(&consumer, "transfers", 0, Offset::Beginning);
+    assert_eq!(client::payloads(&client::take(&consumer, 1)), [b"done"]);
+    client::assert_drained(&consumer);
+    let data = broker.data();
+    let mut command = Command::new(broker::binary());
+    command.args(["log", "adopt", "--data"]).arg(&data).arg(&paths[0]).arg(&paths[1]);
+    let running = process::run(command, b"", LIMIT).expect_failure();
+    assert!(running.contains(&data.display().to_string()), "{running}");
+}
+
+#[test]
+fn kafka_and_we_keep_out_of_each_others_directories() {
+    let Some(java) = Java::get() else { return };
+    let home = broker::home();
+    let kafka = Kafka::boot(java, home.path(), &data_of(&home), &[]);
+    let command = broker::serve(&data_of(&home), "127.0.0.1:0");
+    let said = process::run(command, b"", LIMIT).expect_failure();
+    assert!(said.contains("lock"), "{said}");
+    kafka.stop();
+    let broker = Broker::on(home, &[]);
+    let properties = broker.data().with_file_name("server.properties").display().to_string();
+    java.finish("kafka.Kafka", &[&properties], b"").expect_failure();
+    produce(broker.address(), &[], "kept", &[Record::of("still served").to(0)]);
+}
+
+fn adopt(target: &tempfile::TempDir, sources: &[&Path]) -> Finished {
+    adopt_with(target, sources, &[])
+}
+
+fn adopt_with(target: &tempfile::TempDir, sources: &[&Path], options: &[&str]) -> Finished {
+    let mut command = Command::new(broker::binary());
+    command.args(["log", "adopt", "--data"]).arg(data_of(target)).args(options).args(sources);
+    process::run(command, b"", LIMIT)
+}
+
+/// One record in one transaction.
+fn transact(address: &str, value: &str, commit: bool) {
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", address).set("transactional.id", value);
+    let producer: BaseProducer = config.create().expect("a producer");
+    producer.init_transactions(LIMIT).expect("a coordinator");
+    producer.begin_transaction().expect("a transaction");
+    producer.send(BaseRecord::<(), str>::to("transfers").payload(value)).expect("queued");
+    producer.flush(LIMIT).expect("sent");
+    match commit {
+        true => producer.commit_transaction(LIMIT).expect("committed"),
+        false => producer.abort_transaction(LIMIT).expect("aborted"),
+    }
+}
+
+const LIMIT: Duration = Duration::from_secs(60);

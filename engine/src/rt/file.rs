@@ -55,6 +55,17 @@ pub(super) enum FileForm {
 /// A lock on a file, held by this process until dropped.
 pub struct FileLock(#[expect(dead_code, reason = "held for its drop")] pub(super) FileLockForm);
 
+impl FileLock {
+    /// Locks a real file, created if need be, from outside of any core. Brokers lock their
+    /// directories so, Apache Kafka's among them.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process, or another holder in this one, has it.
+    pub fn take(path: &Path) -> io::Result<Self> {
+        real::file::lock_file(path).map(|file| Self(FileLockForm::Real(file)))
+    }
+}
+
 pub(super) enum FileLockForm {
     Real(#[expect(dead_code, reason = "held for its drop")] std::fs::File),
     Sim(#[expect(dead_code, reason = "held for its drop")] sim::disk::HeldLock),

@@ -346,9 +346,7 @@ impl Rt {
     /// `WouldBlock` when it is held by another; what the file system reports.
     pub fn lock_file(&self, path: &Path) -> io::Result<FileLock> {
         match &self.0 {
-            RtForm::Real(_) => {
-                real::file::lock_file(path).map(|l| FileLock(file::FileLockForm::Real(l)))
-            }
+            RtForm::Real(_) => FileLock::take(path),
             RtForm::Sim(core) => core.lock_file(path).map(|l| FileLock(file::FileLockForm::Sim(l))),
         }
     }

@@ -5,6 +5,8 @@ use replication::features::FeatureError;
 use replication::image::LoadError;
 use replication::quorum::StartError;
 
+use crate::adopt::AdoptError;
+
 /// The codes with which the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -51,6 +53,9 @@ pub enum BootError {
     /// A feature level that is not known here.
     #[error(transparent)]
     Feature(#[from] FeatureError),
+    /// Partitions were to be taken in.
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
     /// The node served, and could not close everything.
     #[error("stopped, but not in order: {0}")]
     Unclean(String),
@@ -67,7 +72,7 @@ impl BootError {
             | Self::Quorum(_)
             | Self::Feature(_) => ExitCode::Data,
             Self::Bind { .. } => ExitCode::Bind,
-            Self::Unclean(_) => ExitCode::Failed,
+            Self::Adopt(_) | Self::Unclean(_) => ExitCode::Failed,
         }
     }
 }

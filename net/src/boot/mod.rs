@@ -26,6 +26,7 @@ use engine::rt::{Inbox, InboxSender, Listener, MeshPort, Rt, inbox, mesh};
 
 pub(crate) use self::dirs::{Dirs, METADATA_TOPIC, random_id};
 pub use self::error::{BootError, ExitCode};
+use crate::adopt::{self, Adoption};
 use crate::core::Core;
 use crate::mesh::Msg;
 use crate::meta::Meta;
@@ -63,10 +64,17 @@ enum Role {
     /// Core 0.
     First {
         config: Config,
-        control: Inbox<Control>,
-        ready: Box<dyn FnOnce(Ready) + Send>,
+        errand: Errand,
     },
     Other,
+}
+
+/// What a node is started for.
+enum Errand {
+    /// To serve until it is told to stop.
+    Serve { control: Inbox<Control>, ready: Box<dyn FnOnce(Ready) + Send> },
+    /// To take partitions in, listening nowhere.
+    Adopt(Adoption),
 }
 
 /// Stops a running node from any thread.
@@ -89,11 +97,20 @@ pub fn places(
     ready: impl FnOnce(Ready) + Send + 'static,
 ) -> (Vec<Place>, Handle) {
     let (sender, control) = inbox(CONTROL_CAPACITY);
-    let first = Role::First { config, control, ready: Box::new(ready) };
+    let errand = Errand::Serve { control, ready: Box::new(ready) };
+    (places_for(config, cores, errand), Handle(sender))
+}
+
+/// The places of a node with `cores` cores that takes partitions in, and ends.
+pub(crate) fn places_to_adopt(config: Config, cores: usize, adoption: Adoption) -> Vec<Place> {
+    places_for(config, cores, Errand::Adopt(adoption))
+}
+
+fn places_for(config: Config, cores: usize, errand: Errand) -> Vec<Place> {
+    let first = Role::First { config, errand };
     let roles = std::iter::once(first).chain(std::iter::repeat_with(|| Role::Other));
     let ports = mesh(cores, MESH_CAPACITY);
-    let places = ports.into_iter().zip(roles).map(|(port, role)| Place { port, role }).collect();
-    (places, Handle(sender))
+    ports.into_iter().zip(roles).map(|(port, role)| Place { port, role }).collect()
 }
 
 /// The life of one core.
@@ -104,10 +121,10 @@ pub async fn run(rt: Rt, place: Place) -> Result<(), BootError> {
     let Place { port, role } = place;
     match role {
         Role::Other => follow(rt, port).await,
-        Role::First { config, control, ready } => {
+        Role::First { config, errand } => {
             let port = Rc::new(port);
             let others = 1..port.cores();
-            let outcome = lead(rt, &port, config, control, ready).await;
+            let outcome = lead(rt, &port, config, errand).await;
             for core in others {
                 let core = CoreId(u16::try_from(core).expect("cores are numbered by a u16"));
                 // A core that has ended already needs no telling.
@@ -132,12 +149,14 @@ async fn lead(
     rt: Rt,
     port: &Rc<MeshPort<Msg>>,
     config: Config,
-    control: Inbox<Control>,
-    ready: Box<dyn FnOnce(Ready) + Send>,
+    errand: Errand,
 ) -> Result<(), BootError> {
     let started = rt.now();
     // Ports first: a start that a busy port refuses must not have formatted anything.
-    let listeners = bind(&rt, &config).await?;
+    let listeners = match &errand {
+        Errand::Serve { .. } => bind(&rt, &config).await?,
+        Errand::Adopt(_) => Vec::new(),
+    };
     let dirs = dirs::prepare(&rt, &config).await?;
     let cores = port.cores();
     let node = Arc::new(Node {
@@ -157,29 +176,45 @@ async fn lead(
     rt.spawn("mesh", crate::mesh::run(Rc::clone(&core))).detach();
     let meta = Meta::start(&core, &dirs).await?;
     drop(core.meta.set(Rc::clone(&meta)));
+    let done = match errand {
+        Errand::Serve { control, ready } => {
+            ready(readiness(&core, &meta, &listeners, rt.now().since(started)));
+            serve(&core, &listeners, control).await;
+            Ok(())
+        }
+        Errand::Adopt(adoption) => adopt::run(&core, &meta, &dirs, adoption).await,
+    };
+    let stopped = stop::in_order(&core, &meta, &listeners).await;
+    // The locks go last.
+    drop(dirs);
+    done?;
+    stopped
+}
+
+fn readiness(core: &Core, meta: &Meta, listeners: &[Listener], took: Duration) -> Ready {
     let bound = |(listening, listener): (&Listening, &Listener)| {
         (listening.name.clone(), listener.local_addr())
     };
-    ready(Ready {
+    Ready {
         cluster_id: core.node.cluster_id.clone(),
-        listeners: core.node.listeners.iter().zip(&listeners).map(bound).collect(),
+        listeners: core.node.listeners.iter().zip(listeners).map(bound).collect(),
         partitions: meta.partitions(),
-        took: rt.now().since(started),
-    });
-    rt.spawn("positions", positions::keep(Rc::clone(&core))).detach();
+        took,
+    }
+}
+
+/// Accepts connections until asked to stop.
+async fn serve(core: &Rc<Core>, listeners: &[Listener], control: Inbox<Control>) {
+    core.rt.spawn("positions", positions::keep(Rc::clone(core))).detach();
     for (index, listener) in listeners.iter().enumerate() {
-        let accept = listen::accept(Rc::clone(&core), listener.clone(), index);
-        rt.spawn("accept", accept).detach();
+        let accept = listen::accept(Rc::clone(core), listener.clone(), index);
+        core.rt.spawn("accept", accept).detach();
     }
     // The senders are gone only when the thread that watches for signals is: nothing can ask any
     // more, so the node goes on.
     if control.recv().await.is_none() {
         std::future::pending::<()>().await;
     }
-    let stopped = stop::in_order(&core, &meta, &listeners).await;
-    // The locks go last.
-    drop(dirs);
-    stopped
 }
 
 fn start_tasks(core: &Rc<Core>) {
@@ -226,13 +261,15 @@ async fn resolve(rt: &Rt, host: &str, port: u16) -> Result<SocketAddr, String> {
     addresses.next().ok_or_else(|| format!("{host} has no address"))
 }
 
+/// The listeners with the ports that they are bound to; with the configured ones on an errand.
 fn listening(config: &Config, bound: &[Listener]) -> Vec<Listening> {
-    let all = config.listeners().iter().zip(config.advertised()).zip(bound);
-    all.map(|((listener, advertised), bound)| Listening {
+    let all = config.listeners().iter().zip(config.advertised()).enumerate();
+    all.map(|(index, (listener, advertised))| Listening {
         name: listener.name.clone(),
         security: listener.security,
         advertised_host: advertised.host.clone(),
-        advertised_port: advertised.port_or(bound.local_addr().port()),
+        advertised_port: advertised
+            .port_or(bound.get(index).map_or(listener.port, |bound| bound.local_addr().port())),
     })
     .collect()
 }

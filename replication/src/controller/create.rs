@@ -132,7 +132,7 @@ impl Controller {
         topics.map(count).sum()
     }
 
-    fn check_name(&self, name: &str) -> Result<(), Refusal> {
+    pub(super) fn check_name(&self, name: &str) -> Result<(), Refusal> {
         let invalid = |text| Err(Refusal::new(ErrorKind::InvalidTopic, text));
         if name == names::CLUSTER_METADATA {
             return Err(Refusal::new(
@@ -156,7 +156,10 @@ impl Controller {
         }
     }
 
-    fn check_configs(&self, sent: &[(String, Option<String>)]) -> Result<ConfigMap, Refusal> {
+    pub(super) fn check_configs(
+        &self,
+        sent: &[(String, Option<String>)],
+    ) -> Result<ConfigMap, Refusal> {
         let nulls: Vec<&str> =
             sent.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| key.as_str()).collect();
         if !nulls.is_empty() {
@@ -175,7 +178,12 @@ impl Controller {
 
     /// Config records of a new topic. What an image that Kafka wrote may still hold of an earlier
     /// topic of that name is deleted first.
-    fn write_configs(&self, name: &str, configs: &ConfigMap, records: &mut Vec<MetadataRecord>) {
+    pub(super) fn write_configs(
+        &self,
+        name: &str,
+        configs: &ConfigMap,
+        records: &mut Vec<MetadataRecord>,
+    ) {
         let none = ConfigMap::new();
         let stale = self.image.configs().get(&ConfigResource::topic(name));
         let stale = stale.map_or(&none, |map| &**map).keys();

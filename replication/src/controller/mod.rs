@@ -18,6 +18,7 @@
 //! one partition), [`place`] (which brokers), [`sessions`] (who is alive).
 
 pub mod activate;
+pub mod adopt;
 pub mod brokers;
 pub mod change;
 pub mod configs;

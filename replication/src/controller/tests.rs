@@ -1,3 +1,4 @@
+use super::adopt::{AdoptPartition, AdoptTopic, AdoptTopics};
 use super::brokers::RegisterBroker;
 use super::configs::{AlterConfigs, AlterResource, ConfigsChange};
 use super::create::{CreateTopics, NewTopic, TopicOutcome};
@@ -12,7 +13,7 @@ use super::*;
 use crate::features::SUPPORTED;
 use crate::image::{ConfigResource, LeaderRecovery, LevelRange, Loader, Partition, ResourceKind};
 use crate::quorum::format;
-use engine::ids::LeaderEpoch;
+use engine::ids::{LeaderEpoch, ProducerId};
 
 const CLUSTER: &str = "AAECAwQFRgeICQoLDA0ODw";
 
@@ -931,4 +932,52 @@ fn an_open_transaction_is_aborted_first() {
     let info = crate::image::BatchInfo { base: Offset(5), ..info };
     loader.apply_records(info, &decision.records).expect("consistent");
     assert_eq!(loader.image().features().level(ELR_VERSION), 1);
+}
+
+#[test]
+fn adopted_topics_keep_what_they_were() {
+    let mut world = World::new(1);
+    let id = TopicId(Uuid([9; 16]));
+    let partition = AdoptPartition { directory: World::directory(1), last_epoch: LeaderEpoch(41) };
+    let topic = AdoptTopic {
+        name: "old".to_owned(),
+        id: Some(id),
+        configs: vec![("retention.ms".to_owned(), "-1".to_owned())],
+        partitions: vec![partition; 2],
+    };
+    let request =
+        AdoptTopics { topics: vec![topic.clone()], producer_id_end: Some(ProducerId(5001)) };
+    assert_eq!(world.controller.check_adoption(&request), Ok(()));
+    let ids = world.turn(|c, turn| c.adopt_topics(turn, &request)).outcome;
+    assert_eq!(ids, Ok(vec![id]));
+    let image = world.controller.image();
+    let adopted = image.topics().get(id).expect("there");
+    assert_eq!((&*adopted.name, adopted.partition_count()), ("old", 2));
+    for (_, partition) in adopted.partitions() {
+        assert_eq!(partition.leader_epoch, LeaderEpoch(42), "above what the files hold");
+        assert_eq!(partition.leader, Some(BrokerId(1)));
+        assert_eq!(partition.directories, [World::directory(1)]);
+    }
+    let configs = image.configs().get(&ConfigResource::topic("old")).expect("set");
+    assert_eq!(configs["retention.ms"], "-1");
+    let epoch = image.brokers().get(BrokerId(1)).expect("registered").epoch;
+    let block = world.turn(|c, _| c.allocate_producer_ids(BrokerId(1), epoch)).outcome;
+    assert_eq!(block.expect("a block").first, ProducerId(5001));
+
+    let mut refused = |topics: Vec<AdoptTopic>| {
+        let request = AdoptTopics { topics, producer_id_end: None };
+        let before = world.controller.image().clone();
+        let outcome = world.turn(|c, turn| c.adopt_topics(turn, &request)).outcome;
+        assert_eq!(*world.controller.image(), before, "a refusal changes nothing");
+        outcome.expect_err("refused").kind
+    };
+    assert_eq!(refused(vec![topic.clone()]), ErrorKind::TopicAlreadyExists);
+    let renamed = AdoptTopic { name: "new".to_owned(), ..topic.clone() };
+    assert_eq!(refused(vec![renamed]), ErrorKind::TopicAlreadyExists, "the id is taken");
+    let fresh = AdoptTopic { name: "new".to_owned(), id: None, ..topic };
+    assert_eq!(refused(vec![fresh.clone(), fresh.clone()]), ErrorKind::InvalidRequest);
+    let wrong = vec![("retention.ms".to_owned(), "soon".to_owned())];
+    let good = AdoptTopic { name: "good".to_owned(), ..fresh.clone() };
+    let bad = AdoptTopic { configs: wrong, ..fresh };
+    assert_eq!(refused(vec![good, bad]), ErrorKind::InvalidConfig, "all or none");
 }

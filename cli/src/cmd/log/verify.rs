@@ -16,7 +16,8 @@ pub(crate) fn run(paths: &[PathBuf]) -> Result<()> {
     let mut faults = 0;
     for path in paths {
         for dir in partition_dirs(path)? {
-            let report = verify_partition(&dir)?;
+            let mut report = verify_partition(&dir)?;
+            report.faults.extend(report.torn.take());
             for fault in &report.faults {
                 println!("{}: {fault}", dir.display());
             }
@@ -41,7 +42,7 @@ pub(crate) fn run(paths: &[PathBuf]) -> Result<()> {
 }
 
 /// The path itself if it has segments, else the directories in it that have.
-fn partition_dirs(path: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn partition_dirs(path: &Path) -> Result<Vec<PathBuf>> {
     if !segments(path)?.is_empty() {
         return Ok(vec![path.to_owned()]);
     }
@@ -69,18 +70,21 @@ fn segments(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 #[derive(Debug, Default)]
-struct Report {
+pub(super) struct Report {
     segments: usize,
     batches: u64,
     records: u64,
     bytes: u64,
     first_offset: Option<i64>,
     next_offset: i64,
-    last_epoch: i32,
-    faults: Vec<String>,
+    pub(super) last_epoch: i32,
+    pub(super) producer_id_max: Option<i64>,
+    pub(super) faults: Vec<String>,
+    /// How the last segment ends, if not with a batch: what a crash leaves, and recovery mends.
+    pub(super) torn: Option<String>,
 }
 
-fn verify_partition(dir: &Path) -> Result<Report> {
+pub(super) fn verify_partition(dir: &Path) -> Result<Report> {
     let mut report = Report { last_epoch: -1, ..Default::default() };
     let mut codecs = Codecs::default();
     for path in segments(dir)? {
@@ -93,8 +97,10 @@ fn verify_partition(dir: &Path) -> Result<Report> {
             verify_batch(&mut report, &mut codecs, (&path, position), batch);
             Ok(())
         })?;
+        // A torn end is a fault if anything follows.
+        report.faults.extend(report.torn.take());
         if let Tail::Broken(at, what) = tail {
-            report.faults.push(format!("{}: no batch at {at}: {what}", name(&path)));
+            report.torn = Some(format!("{}: no batch at {at}: {what}", name(&path)));
         }
         verify_indexes(&mut report, &path, &batches)?;
     }
@@ -120,6 +126,9 @@ fn verify_batch(
         report.faults.push(format!("{at}: leader epoch {epoch} after {last}"));
     }
     report.last_epoch = batch.leader_epoch.0;
+    if batch.producer_id.0 >= 0 {
+        report.producer_id_max = report.producer_id_max.max(Some(batch.producer_id.0));
+    }
     if !batch.checksum_holds() {
         report.faults.push(format!("{at}: the checksum does not match"));
         return;

@@ -159,10 +159,21 @@ impl Core {
 /// A lock on a file, created if need be.
 pub(in crate::rt) fn lock_file(path: &Path) -> io::Result<fs::File> {
     let file = fs::File::options().create(true).truncate(false).write(true).open(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(io::Error::from(io::ErrorKind::WouldBlock)),
-        Err(fs::TryLockError::Error(e)) => Err(e),
+    // What Java takes is a record lock, which `flock` does not see; this kind it does see, and it
+    // belongs to the open file, so a second node in one process is kept out, too.
+    // SAFETY: all-zero is a valid `flock`: plain integers.
+    let mut whole: libc::flock = unsafe { std::mem::zeroed() };
+    whole.l_type = libc::F_WRLCK as libc::c_short;
+    whole.l_whence = libc::SEEK_SET as libc::c_short;
+    // SAFETY: the descriptor is open, and the call reads a `flock`, which is what it gets.
+    let taken = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const whole) };
+    if taken == 0 {
+        return Ok(file);
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::EACCES) => Err(io::Error::from(io::ErrorKind::WouldBlock)),
+        _ => Err(error),
     }
 }
 
