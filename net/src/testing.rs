@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use config::Config;
@@ -13,6 +13,9 @@ use config::listener::ListenerSecurity;
 use engine::ids::{BrokerId, CoreId};
 use engine::rt::sim::{NodeId, SimOptions, World};
 use engine::rt::{Rt, Stream, mesh};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 use wire::api_key::ApiKey;
 use wire::cursor::Cursor;
 use wire::header::{RequestHeader, ResponseHeader};
@@ -252,5 +255,65 @@ impl Whole {
     ) -> T {
         let task = client(self.world.client_rt(), self.addr);
         self.world.block_on(Duration::from_secs(600), task).expect("the client ends in time")
+    }
+}
+
+/// What was logged, as far as it is of interest.
+#[derive(Clone)]
+pub(crate) struct Lines {
+    level: Level,
+    /// A line is kept if it holds this.
+    holding: &'static str,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Lines {
+    /// Lines of any level that hold `text`.
+    pub(crate) fn of(text: &'static str) -> Self {
+        Self { level: Level::TRACE, holding: text, lines: Arc::default() }
+    }
+
+    /// Everything that was logged as an error: a panic is.
+    pub(crate) fn of_errors() -> Self {
+        Self { level: Level::ERROR, ..Self::of("") }
+    }
+
+    /// The lines so far.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.lines.lock().expect("one thread"))
+    }
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.level
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        if line.0.contains(self.holding) {
+            self.lines.lock().expect("one thread").push(line.0);
+        }
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0.push_str(&format!("{field}={value:?} "));
     }
 }

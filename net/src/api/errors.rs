@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
+use engine::batch::BatchHeader;
 use engine::batch::validate::ValidateError;
+use engine::compress::Codec;
 use engine::error::{AckError, AppendError, LogError, ReadError};
 use engine::ids::LeaderEpoch;
 use engine::partition::Partition;
@@ -195,6 +197,25 @@ pub(crate) fn check_epoch(partition: &Partition, known: LeaderEpoch) -> Result<(
     }
 }
 
+/// What a Fetch of this version is told: clients of versions up to 5 do not know
+/// KAFKA_STORAGE_ERROR and would give up, where looking for another leader helps.
+pub(crate) fn told_to_fetch(code: ErrorCode, version: i16) -> ErrorCode {
+    match code {
+        ErrorCode::KAFKA_STORAGE_ERROR if version <= 5 => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        code => code,
+    }
+}
+
+/// Whether a Produce of this version may carry the batch: zstd came with version 7. What a Fetch
+/// of an old version finds compressed by it is given as it is, as by Kafka since 4.0.
+pub(crate) fn check_codec(batch: &[u8], version: i16) -> Result<(), ErrorCode> {
+    let zstd = |batch: &BatchHeader| batch.attributes.codec() == Some(Codec::Zstd);
+    match version < 7 && BatchHeader::decode(batch).is_ok_and(|batch| zstd(&batch)) {
+        true => Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE),
+        false => Ok(()),
+    }
+}
+
 /// A code and, where there is more to say than Kafka's standard sentence, a message; what crosses
 /// cores instead of the error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,5 +233,19 @@ impl Failure {
     /// The code, which says everything.
     pub(crate) fn bare(code: ErrorCode) -> Self {
         Self { code, message: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_fetches_are_told_what_they_know() {
+        let storage = ErrorCode::KAFKA_STORAGE_ERROR;
+        assert_eq!(told_to_fetch(storage, 5), ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        assert_eq!(told_to_fetch(storage, 6), storage);
+        let other = ErrorCode::OFFSET_OUT_OF_RANGE;
+        assert_eq!(told_to_fetch(other, 4), other);
     }
 }

@@ -1,57 +1,17 @@
 //! Every row of the table against bodies that no client would send: an answer or a closed
 //! connection, no panic, and the node serves on.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use engine::rt::Rt;
 use futures_util::future::{Either, select};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
 use wire::api_key::ApiKey;
 use wire::header::RequestHeader;
 use wire::msg::api_versions::ApiVersionsRequest;
 use wire::writer::Writer;
 
 use super::{Row, TABLE};
-use crate::testing::{Client, Whole, frame};
-
-/// Everything that was logged as an error: a panic is.
-#[derive(Clone, Default)]
-struct Errors(Arc<Mutex<Vec<String>>>);
-
-impl Subscriber for Errors {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::ERROR
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line(String::new());
-        event.record(&mut line);
-        self.0.lock().expect("one thread").push(line.0);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        self.0.push_str(&format!("{field}={value:?} "));
-    }
-}
+use crate::testing::{Client, Lines, Whole, frame};
 
 /// Bodies of all kinds: empty, zeros (which many requests are when truncated), huge counts,
 /// negative numbers, and noise of the bytes that mean something.
@@ -108,7 +68,7 @@ async fn attack(rt: &Rt, client: &Client, row: &Row, version: i16, body: &[u8]) 
 
 #[test]
 fn no_body_of_any_request_harms_the_node() {
-    let errors = Errors::default();
+    let errors = Lines::of_errors();
     tracing::subscriber::with_default(errors.clone(), || {
         let node = Whole::start(5, 2, &[]);
         for row in TABLE {
@@ -128,6 +88,6 @@ fn no_body_of_any_request_harms_the_node() {
             });
         }
     });
-    let errors = errors.0.lock().expect("one thread");
+    let errors = errors.take();
     assert!(errors.is_empty(), "{errors:#?}");
 }

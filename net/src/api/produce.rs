@@ -6,6 +6,8 @@
 //! gather, encode, answer                   ◀──  acks=all: when the high watermark has passed
 //! ```
 //!
+//! v7 zstd: a batch in it is refused before.
+//!
 //! Transactional produce is refused until transactions exist.
 
 use std::rc::Rc;
@@ -26,7 +28,7 @@ use wire::msg::produce::{
 use wire::primitives::Records;
 
 use super::Cx;
-use super::errors::{Coded, Failure};
+use super::errors::{Coded, Failure, check_codec};
 use super::scatter::Scatter;
 use crate::conn::read::Frame;
 use crate::conn::reply::{Refusal, Reply};
@@ -107,14 +109,19 @@ impl<'a> Plan<'a> {
         };
         for data in &topic.partition_data {
             let index = data.index;
+            let bytes = match data.records {
+                Some(Records::Inline(bytes)) => bytes,
+                _ => &[],
+            };
             let home = id.and_then(|topic| self.cx.home(topic, index));
+            let home = home.and_then(|home| check_codec(bytes, self.cx.version).map(|()| home));
             let slot = self.slots.len();
             let outcome = match home {
                 Err(code) => Some(Err(Failure::bare(code).into())),
                 Ok((key, home)) => {
-                    let records = match data.records {
-                        Some(Records::Inline(bytes)) => self.frame.bytes.subslice_of(bytes),
-                        _ => Slice::empty(),
+                    let records = match bytes {
+                        [] => Slice::empty(),
+                        bytes => self.frame.bytes.subslice_of(bytes),
                     };
                     self.scatter.add(home.core, slot, Part { key, records });
                     None

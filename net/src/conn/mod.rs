@@ -217,6 +217,8 @@ async fn serve(core: Rc<Core>, conn: Rc<Conn>, stream: Stream, reader: Reader, _
         Ending::Closed(reason) => report(&core, &conn.identity.borrow(), &reason),
         Ending::Moved(to, handover) => {
             core.metrics.connections_moved.inc();
+            let peer = conn.identity.borrow().peer;
+            tracing::debug!(%peer, from = core.id().0, to = to.0, "connection moved");
             seat.keep();
             mesh::tell(&core, CoreId(0), Msg::Moved(to));
             mesh::tell(&core, to, Msg::Adopt(handover));

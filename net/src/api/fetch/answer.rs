@@ -15,7 +15,7 @@ use wire::primitives::{self, Uuid};
 use super::owner::Found;
 use super::plan::{Plan, SessionUse, Slot};
 use crate::api::Cx;
-use crate::api::errors::Coded;
+use crate::api::errors::{Coded, told_to_fetch};
 use crate::conn::reply::{Charge, Records, Reply};
 use crate::session::{self, Answer, Opening, Said, TopicRef, Work};
 
@@ -166,6 +166,7 @@ impl<'a> Assembly<'a> {
         match found {
             Ok(found) => self.records(blank, found),
             Err(code) => {
+                let code = told_to_fetch(code, self.cx.version);
                 let current_leader = self.current_leader(slot, code);
                 PartitionData { error_code: code.into(), current_leader, ..blank }
             }
