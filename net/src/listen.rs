@@ -37,7 +37,9 @@ impl Seat {
 pub(crate) struct Seats {
     taken: Cell<usize>,
     by_ip: RefCell<BTreeMap<IpAddr, usize>>,
-    by_core: RefCell<Vec<usize>>,
+    /// A core that ends a connection may be heard before the one that it came from: a count is
+    /// below zero for a moment then.
+    by_core: RefCell<Vec<isize>>,
 }
 
 /// A limit that is reached.
@@ -90,8 +92,7 @@ impl Seats {
         if *from_ip == 0 {
             by_ip.remove(&seat.ip);
         }
-        let count = &mut self.by_core.borrow_mut()[core.index()];
-        *count = count.checked_sub(1).expect("a seat is freed once");
+        self.by_core.borrow_mut()[core.index()] -= 1;
     }
 
     /// A connection went from one core to another.
@@ -181,5 +182,17 @@ mod tests {
         assert!(seats.take(HERE, 2, 1).is_ok());
         seats.moved(other.1, CoreId(0));
         seats.free(CoreId(0), &other.0);
+    }
+
+    #[test]
+    fn an_end_may_be_heard_before_the_move() {
+        let seats = Seats::new(2);
+        let (seat, core) = seats.take(HERE, 9, 9).expect("room");
+        assert_eq!(core, CoreId(0));
+        seats.free(CoreId(1), &seat);
+        seats.moved(CoreId(0), CoreId(1));
+        assert_eq!(*seats.by_core.borrow(), [0, 0]);
+        let cores: Vec<_> = (0..4).map(|_| seats.take(HERE, 9, 9).expect("room").1.0).collect();
+        assert_eq!(cores, [0, 1, 0, 1]);
     }
 }

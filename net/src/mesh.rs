@@ -18,7 +18,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -120,6 +120,8 @@ struct Lane {
 
 struct Waiting {
     generation: u32,
+    /// Who is to answer.
+    from: CoreId,
     state: State,
 }
 
@@ -152,11 +154,11 @@ impl Mesh {
         self.waiting.borrow().len()
     }
 
-    fn open_ticket(&self) -> Ticket {
+    fn open_ticket(&self, from: CoreId) -> Ticket {
         let generation = self.generation.get();
         self.generation.set(generation.wrapping_add(1));
-        let slot =
-            self.waiting.borrow_mut().insert(Waiting { generation, state: State::Waiting(None) });
+        let waiting = Waiting { generation, from, state: State::Waiting(None) };
+        let slot = self.waiting.borrow_mut().insert(waiting);
         let slot = u32::try_from(slot).expect("requests in flight are bounded far below 2^32");
         Ticket { slot, generation }
     }
@@ -187,7 +189,8 @@ impl Mesh {
             }
             match std::mem::replace(&mut entry.state, State::Done(outcome)) {
                 State::Waiting(waker) => waker,
-                State::Done(_) => unreachable!("a call is answered once"),
+                // Given up as unanswerable before.
+                State::Done(_) => None,
             }
         };
         if let Some(waker) = waker {
@@ -198,7 +201,7 @@ impl Mesh {
     /// Sends in order and without waiting; what the lane can't take yet follows by itself.
     fn send(core: &Rc<Core>, to: CoreId, msg: Msg) {
         let mesh = &core.mesh;
-        let unsent = {
+        let closed = {
             let mut lanes = mesh.lanes.borrow_mut();
             let lane = &mut lanes[to.index()];
             if lane.flushing {
@@ -210,22 +213,30 @@ impl Mesh {
                 Err(TrySendError::Full(msg)) => {
                     lane.flushing = true;
                     lane.late.push_back(msg);
-                    None
+                    false
                 }
-                Err(TrySendError::Closed(msg)) => Some(msg),
+                Err(TrySendError::Closed(_)) => true,
             }
         };
-        match unsent {
-            Some(msg) => mesh.bounce(msg),
-            None => drop(core.rt.spawn("mesh-lane", flush(Rc::clone(core), to))),
+        match closed {
+            true => mesh.fail_calls_to(to),
+            false => drop(core.rt.spawn("mesh-lane", flush(Rc::clone(core), to))),
         }
     }
 
-    /// What becomes of a message to a core that has stopped.
-    fn bounce(&self, msg: Msg) {
-        if let Msg::Call { ticket, .. } = msg {
-            self.settle(ticket, Err(CallError::Stopped));
+    /// Core `to` has stopped: nothing that was asked of it will be answered, neither what it has
+    /// not taken any more nor what it was at.
+    fn fail_calls_to(&self, to: CoreId) {
+        let mut woken = Vec::new();
+        for (_, entry) in self.waiting.borrow_mut().iter_mut() {
+            if entry.from == to
+                && let State::Waiting(waker) = &mut entry.state
+            {
+                woken.extend(waker.take());
+                entry.state = State::Done(Err(CallError::Stopped));
+            }
         }
+        woken.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -244,9 +255,8 @@ async fn flush(core: Rc<Core>, to: CoreId) {
             }
         };
         if core.mesh.port.send(to, msg).await.is_err() {
-            let late = std::mem::take(&mut core.mesh.lanes.borrow_mut()[to.index()]).late;
-            late.into_iter().for_each(|msg| core.mesh.bounce(msg));
-            return;
+            drop(std::mem::take(&mut core.mesh.lanes.borrow_mut()[to.index()]));
+            return core.mesh.fail_calls_to(to);
         }
     }
 }
@@ -261,7 +271,7 @@ pub(crate) fn call<W: Work>(
     if to == core.id() {
         return Either::Left(W::serve(Rc::clone(core), work).map(Ok));
     }
-    let ticket = core.mesh.open_ticket();
+    let ticket = core.mesh.open_ticket(to);
     Mesh::send(core, to, Msg::Call { ticket, call: work.into_call() });
     Either::Right(Answer {
         core: Rc::clone(core),
@@ -276,30 +286,41 @@ pub(crate) fn tell(core: &Rc<Core>, to: CoreId, msg: Msg) {
     Mesh::send(core, to, msg);
 }
 
-/// The receiving side of a core: runs until the node's mesh is taken down.
+/// The receiving side of a core: runs until the node's mesh is taken down. A panic over one message
+/// is a defect that costs that message, not all that are to come.
 pub(crate) async fn run(core: Rc<Core>) {
     while let Some((from, msg)) = core.mesh.port.recv().await {
-        match msg {
-            Msg::Call { ticket, call } => serve(&core, from, ticket, call),
-            Msg::Reply { ticket, reply } => {
-                let outcome = match reply {
-                    Reply::Panicked => Err(CallError::Panicked),
-                    reply => Ok(reply),
-                };
-                core.mesh.settle(ticket, outcome);
-            }
-            Msg::Cancel { ticket } => {
-                if let Some(handle) = core.mesh.abortable.borrow_mut().remove(&(from, ticket)) {
-                    handle.abort();
-                }
-            }
-            Msg::Adopt(handover) => crate::conn::adopt(&core, *handover),
-            Msg::Closed(seat) => core.seats.free(from, &seat),
-            Msg::Moved(to) => core.seats.moved(from, to),
-            Msg::Begin(_) => unreachable!("a core begins once"),
-            Msg::End => return,
+        if matches!(msg, Msg::End) {
+            return;
+        }
+        if catch_unwind(AssertUnwindSafe(|| take(&core, from, msg))).is_err() {
+            tracing::error!(from = from.0, "a message of another core could not be taken");
         }
         core.rt.turn().await;
+    }
+}
+
+fn take(core: &Rc<Core>, from: CoreId, msg: Msg) {
+    match msg {
+        Msg::Call { ticket, call } => serve(core, from, ticket, call),
+        Msg::Reply { ticket, reply } => {
+            let outcome = match reply {
+                Reply::Panicked => Err(CallError::Panicked),
+                reply => Ok(reply),
+            };
+            core.mesh.settle(ticket, outcome);
+        }
+        Msg::Cancel { ticket } => {
+            let handle = core.mesh.abortable.borrow_mut().remove(&(from, ticket));
+            if let Some(handle) = handle {
+                handle.abort();
+            }
+        }
+        Msg::Adopt(handover) => crate::conn::adopt(core, *handover),
+        Msg::Closed(seat) => core.seats.free(from, &seat),
+        Msg::Moved(to) => core.seats.moved(from, to),
+        Msg::Begin(_) => unreachable!("a core begins once"),
+        Msg::End => unreachable!("the loop ends there"),
     }
 }
 
@@ -453,3 +474,6 @@ calls! {
     /// What log directories hold.
     LogDirs(api::describe_log_dirs::Work) -> api::describe_log_dirs::Outcome, by api::describe_log_dirs::serve;
 }
+
+#[cfg(test)]
+mod tests;
