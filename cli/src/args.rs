@@ -31,6 +31,9 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Run the node in a simulator, and look for violations of what it promises.
     Sim(SimArgs),
+    /// Measure brokers under load, ours and others, and check that they keep what they take.
+    #[command(subcommand)]
+    Perf(perf::Command),
     /// Print a completion script for a shell.
     Completions {
         /// The shell to complete for.

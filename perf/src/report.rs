@@ -1,0 +1,3 @@
+//! Reports: tables for terminals, a page for browsers.
+
+pub(crate) mod table;

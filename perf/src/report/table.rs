@@ -1,0 +1,139 @@
+//! Tables of plain text.
+
+use hdrhistogram::Histogram;
+
+use crate::measure::Percentiles;
+use crate::result::{Direction, LoadResult, RunResult};
+use crate::units::{digits, nanos};
+
+/// Columns set out by their widest cell; the first is set left, the others right.
+pub(crate) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
+        widest.max(head[column].chars().count())
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let set = cells.zip(&widths).enumerate().map(|(at, (cell, &width))| match at {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        let set: Vec<String> = set.collect();
+        format!("{}\n", set.join("  ").trim_end())
+    };
+    let mut out = line(&mut head.iter().copied());
+    let rule: Vec<String> = widths.iter().map(|&width| "-".repeat(width)).collect();
+    out += &line(&mut rule.iter().map(String::as_str));
+    for row in rows {
+        out += &line(&mut row.iter().map(String::as_str));
+    }
+    out
+}
+
+/// The summary of one run.
+pub(crate) fn run(result: &RunResult) -> String {
+    let mut out = format!(
+        "{} on {}: {}\n{} s measured\n\n",
+        result.workload,
+        result.broker,
+        result.about,
+        digits(result.seconds)
+    );
+    let head =
+        ["load", "requests/s", "records/s", "MB/s", "p50", "p90", "p99", "p99.9", "max", "errors"];
+    let rows: Vec<_> = result.loads.iter().map(|load| load_row(load, result.seconds)).collect();
+    out += &render(&head, &rows);
+    out.push('\n');
+    out += &costs(result);
+    if let Some(truth) = &result.truth {
+        let whole = if truth.complete { "all of it" } else { "the beginning" };
+        out += &format!(
+            "truth: {whole} read back, {} checked, {} lost, {} duplicated, {} reordered, {} corrupted\n",
+            digits(truth.checked as f64),
+            truth.lost,
+            truth.duplicated,
+            truth.reordered,
+            truth.corrupted
+        );
+    }
+    for fault in result.faults() {
+        out += &format!("FAULT  {fault}\n");
+    }
+    out
+}
+
+fn load_row(load: &LoadResult, seconds: f64) -> Vec<String> {
+    let (requests, records, mb) = load.rates(seconds);
+    let latency = &load.latency;
+    let name = match (load.direction, load.end_to_end) {
+        (Direction::Consume, true) => format!("{} (end to end)", load.name),
+        _ => load.name.clone(),
+    };
+    let errors = load.errors.values().sum::<u64>() + load.unanswered;
+    let mut row = vec![name, digits(requests), digits(records), digits(mb)];
+    row.extend([latency.p50, latency.p90, latency.p99, latency.p999, latency.max].map(|ns| {
+        match latency.count {
+            0 => "-".to_owned(),
+            _ => nanos(ns),
+        }
+    }));
+    row.push(errors.to_string());
+    row
+}
+
+/// The columns of [`latency_row`].
+pub(crate) const LATENCY_HEAD: &[&str] =
+    &["load", "count", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
+
+/// A histogram of nanoseconds.
+pub(crate) fn latency_row(name: &str, histogram: &Histogram<u64>) -> Vec<String> {
+    let of = Percentiles::of(histogram);
+    let mut row = vec![name.to_owned(), digits(of.count as f64), nanos(of.mean as u64)];
+    row.extend([of.p50, of.p90, of.p99, of.p999, of.p9999, of.max].map(nanos));
+    row
+}
+
+fn costs(result: &RunResult) -> String {
+    let head = [
+        "process",
+        "cores",
+        "s/GB",
+        "us/request",
+        "us/record",
+        "RSS MB",
+        "peak MB",
+        "switches/s",
+        "disk B/B",
+    ];
+    let mut rows = Vec::new();
+    if let (Some(cost), Some(cpu)) = (&result.broker_cost, result.cpu()) {
+        let switches = (cost.switches_voluntary + cost.switches_involuntary) as f64;
+        rows.push(vec![
+            "broker".to_owned(),
+            digits(cost.cores),
+            digits(cpu.s_per_gb),
+            digits(cpu.us_per_request),
+            digits(cpu.us_per_record),
+            digits(cost.rss as f64 / 1e6),
+            digits(cost.rss_peak as f64 / 1e6),
+            digits(switches / result.seconds),
+            digits(cpu.disk_per_byte),
+        ]);
+    }
+    let load = &result.load_cost;
+    let requests = result.sums(Direction::Produce).0 + result.sums(Direction::Consume).0;
+    let bytes = result.sums(Direction::Produce).2 + result.sums(Direction::Consume).2;
+    rows.push(vec![
+        "load".to_owned(),
+        digits(load.cores),
+        digits(load.cpu_s * 1e9 / (bytes.max(1)) as f64),
+        digits(load.cpu_s * 1e6 / (requests.max(1)) as f64),
+        String::new(),
+        digits(load.rss as f64 / 1e6),
+        digits(load.rss_peak as f64 / 1e6),
+        String::new(),
+        String::new(),
+    ]);
+    format!("{}\n", render(&head, &rows))
+}
