@@ -130,6 +130,14 @@ impl Control {
         Ok((schema::decode(&mut cursor, version)?, version))
     }
 
+    /// Whether the broker knows itself as one.
+    pub(crate) fn is_ready(&mut self) -> Result<bool> {
+        let topics: [MetadataRequestTopic<'_>; 0] = [];
+        let request = MetadataRequest { topics: Some((&topics).into()), ..Default::default() };
+        let (answer, _) = self.call(&request)?;
+        Ok(!answer.brokers.is_empty())
+    }
+
     /// Creates a topic and waits until all its partitions have leaders.
     pub(crate) fn create_topic(&mut self, name: &str, topic: &Topic) -> Result<TopicView> {
         let configs: Vec<_> = topic

@@ -10,31 +10,42 @@
 //!                      broker ──────────── read back ───────────────┘
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod batch;
 mod clock;
 mod codec;
 pub mod command;
+mod compare;
 mod control;
 mod cost;
+mod figure;
+mod goals;
+mod life;
+mod limit;
 mod load;
+mod machine;
 mod measure;
 mod progress;
 mod readback;
 mod report;
 mod result;
 mod run;
+pub mod saturate;
 mod setup;
 mod stamp;
+pub mod start;
 pub mod units;
 mod verify;
 pub mod workload;
 
 pub use command::{Command, execute};
+pub use compare::{Compared, Comparison};
 pub use cost::Cost;
+pub use limit::Limit;
+pub use machine::Machine;
 pub use measure::{Curve, Percentiles, Second};
-pub use result::{Direction, Efficiency, LoadResult, RunResult};
+pub use result::{Direction, Efficiency, Life, LoadResult, RunResult};
 pub use run::{RunOptions, run};
 pub use verify::Tally;
 pub use workload::Workload;

@@ -1,3 +1,5 @@
 //! Reports: tables for terminals, a page for browsers.
 
+pub(crate) mod html;
+mod svg;
 pub(crate) mod table;

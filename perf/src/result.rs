@@ -32,6 +32,22 @@ pub struct RunResult {
     pub truth: Option<Tally>,
     /// How long the prefill took, seconds.
     pub prefill_s: f64,
+    /// How the broker starts, where that was measured.
+    pub life: Option<Life>,
+}
+
+/// How a broker starts, idles and comes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Life {
+    /// From the start of the process on an empty directory to the first answer, seconds.
+    pub start_s: f64,
+    /// Resident bytes a few seconds later.
+    pub idle_rss: u64,
+    /// Bytes in its log when it was killed.
+    pub log_bytes: u64,
+    /// From the start after `kill -9` to the first answer, seconds.
+    pub crash_restart_s: f64,
 }
 
 /// What one load of a run did.

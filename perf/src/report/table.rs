@@ -2,6 +2,9 @@
 
 use hdrhistogram::Histogram;
 
+use crate::compare::{Compared, Comparison, Spread};
+use crate::figure::Figure;
+use crate::goals;
 use crate::measure::Percentiles;
 use crate::result::{Direction, LoadResult, RunResult};
 use crate::units::{digits, nanos};
@@ -80,6 +83,88 @@ fn load_row(load: &LoadResult, seconds: f64) -> Vec<String> {
     }));
     row.push(errors.to_string());
     row
+}
+
+/// The figures of a workload on all brokers: head and rows.
+pub(crate) fn figures(
+    comparison: &Comparison,
+    compared: &Compared,
+) -> (Vec<String>, Vec<Vec<String>>) {
+    let mut head = vec!["figure".to_owned()];
+    head.extend(comparison.brokers.iter().cloned());
+    let others = 1..comparison.brokers.len();
+    let first = comparison.brokers.first().map_or("", String::as_str);
+    head.extend(others.clone().map(|other| format!("{first} / {}", comparison.brokers[other])));
+    let row = |figure: &Figure| {
+        let of = |run: &RunResult| figure.of(run);
+        let mut row = vec![figure.name().to_owned()];
+        let values: Vec<_> =
+            (0..comparison.brokers.len()).map(|number| compared.figure(number, of)).collect();
+        values.iter().any(Option::is_some).then(|| {
+            let show =
+                |value: &Option<Spread>| value.map_or("-".to_owned(), |v| figure.show(v.median));
+            row.extend(values.iter().map(show));
+            let ratio = |other| compared.ratio((0, other), of).map_or("-".to_owned(), spread);
+            row.extend(others.clone().map(ratio));
+            row
+        })
+    };
+    let figures = Figure::USUAL.iter().chain(Figure::OF_LIFE);
+    (head, figures.filter_map(row).collect())
+}
+
+/// One workload of a comparison.
+pub(crate) fn compared(comparison: &Comparison, compared: &Compared) -> String {
+    let (head, rows) = figures(comparison, compared);
+    let head: Vec<&str> = head.iter().map(String::as_str).collect();
+    let rounds = compared.rounds.len();
+    let mut out = format!("{}: {} ({rounds} rounds)\n\n", compared.workload, compared.about);
+    out += &render(&head, &rows);
+    for fault in compared.faults() {
+        out += &format!("FAULT  {fault}\n");
+    }
+    out
+}
+
+/// All goals that were measured.
+pub(crate) fn goals(comparison: &Comparison) -> String {
+    let verdicts = goals::judge(comparison);
+    let mut last = "";
+    let rows: Vec<_> = verdicts
+        .iter()
+        .map(|v| {
+            let load = if v.goal.workload == last { "" } else { v.goal.workload };
+            last = v.goal.workload;
+            vec![
+                load.to_owned(),
+                v.goal.figure.name().to_owned(),
+                v.goal.figure.show(v.ours.median),
+                v.goal.figure.show(v.theirs.median),
+                spread(v.ratio),
+                v.goal.bound(),
+                if v.met { "met" } else { "-" }.to_owned(),
+            ]
+        })
+        .collect();
+    let (ours, theirs) = match comparison.brokers.as_slice() {
+        [ours, theirs, ..] => (ours.as_str(), theirs.as_str()),
+        _ => ("ours", "theirs"),
+    };
+    let met = verdicts.iter().filter(|v| v.met).count();
+    let table = render(&["load", "figure", ours, theirs, "ratio", "goal", ""], &rows);
+    format!("{table}\n{met} of {} goals met\n", verdicts.len())
+}
+
+/// A ratio and how far rounds lay apart.
+pub(crate) fn spread(ratio: Spread) -> String {
+    let show = |value: f64| match value {
+        value if value < 0.1 => format!("{value:.3}"),
+        value => digits(value),
+    };
+    if ratio.min == ratio.max {
+        return show(ratio.median);
+    }
+    format!("{} ({}–{})", show(ratio.median), show(ratio.min), show(ratio.max))
 }
 
 /// The columns of [`latency_row`].

@@ -1,10 +1,8 @@
 //! The harness finds what a broker does to records, and shows how long it really took.
 
-mod fake;
-
 use std::time::Duration;
 
-use fake::{FakeBroker, Lie};
+use super::fake::{FakeBroker, Lie};
 use perf::{RunOptions, RunResult, Workload};
 
 /// A closed loop of raw batches, and one consumer that checks them on arrival.

@@ -1,0 +1,135 @@
+//! The goals of the project, as loads and as ratios to Apache Kafka on the same machine.
+
+use crate::compare::{Compared, Comparison, Spread};
+use crate::figure::Figure;
+
+/// One line of the table: in this load, this figure of ours stands to theirs as at least, or at
+/// most, this.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Goal {
+    pub(crate) workload: &'static str,
+    pub(crate) figure: Figure,
+    /// A bound of ours / theirs; which way follows from the figure.
+    pub(crate) ratio: f64,
+}
+
+/// All of them, in the table's order.
+pub(crate) const GOALS: &[Goal] = &[
+    goal("produce-1m", Figure::MegabytesPerS, 4.0),
+    goal("produce-1m", Figure::CpuPerGb, 1.0 / 7.0),
+    goal("produce-1m", Figure::P99, 1.0 / 4.0),
+    goal("produce-64k", Figure::RequestsPerS, 4.0),
+    goal("produce-64k", Figure::CpuPerRequest, 1.0 / 6.0),
+    goal("produce-16k", Figure::RequestsPerS, 5.0),
+    goal("produce-16k", Figure::CpuPerRequest, 1.0 / 6.0),
+    goal("produce-4k-1", Figure::RequestsPerS, 3.0),
+    goal("produce-4k-1", Figure::CpuPerRequest, 1.0 / 4.0),
+    goal("produce-4k-10", Figure::RequestsPerS, 3.0),
+    goal("produce-4k-10", Figure::CpuPerRequest, 1.0 / 4.0),
+    goal("produce-4k-100", Figure::RequestsPerS, 3.0),
+    goal("produce-4k-100", Figure::CpuPerRequest, 1.0 / 4.0),
+    goal("produce-4k-1000", Figure::RequestsPerS, 3.0),
+    goal("produce-4k-1000", Figure::CpuPerRequest, 1.0 / 4.0),
+    goal("produce-100b", Figure::RequestsPerS, 4.0),
+    goal("produce-100b", Figure::CpuPerRequest, 1.0 / 4.0),
+    goal("spread-100", Figure::RequestsPerS, 2.0),
+    goal("spread-100", Figure::CpuPerRequest, 1.0 / 3.0),
+    goal("spread-100", Figure::P999, 1.0 / 6.0),
+    goal("first-writes", Figure::RequestsPerS, 2.0),
+    goal("fetch-hot", Figure::MegabytesPerS, 1.2),
+    goal("fetch-hot", Figure::CpuPerGb, 0.6),
+    goal("fetch-large", Figure::MegabytesPerS, 1.2),
+    goal("fetch-cold", Figure::MegabytesPerS, 2.0),
+    goal("end-to-end", Figure::P50, 1.0),
+    goal("end-to-end", Figure::P99, 1.0 / 5.0),
+    goal("end-to-end", Figure::P999, 1.0 / 5.0),
+    goal("end-to-end", Figure::CpuPerRecord, 1.0 / 6.0),
+    goal("end-to-end-100", Figure::P99, 1.0 / 30.0),
+    goal("end-to-end-100", Figure::CpuPerRecord, 1.0 / 8.0),
+    goal("produce-fsync", Figure::RequestsPerS, 8.0),
+    goal("produce-1m", Figure::RssPeak, 1.0 / 3.0),
+    goal(LIFE, Figure::StartS, 1.0 / 30.0),
+    goal(LIFE, Figure::IdleRss, 1.0 / 6.0),
+    goal(LIFE, Figure::CrashRestartS, 1.0 / 10.0),
+];
+
+/// The pseudo-workload that measures start and restart.
+pub(crate) const LIFE: &str = "start-and-restart";
+
+const fn goal(workload: &'static str, figure: Figure, ratio: f64) -> Goal {
+    Goal { workload, figure, ratio }
+}
+
+/// A goal held against what was measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) goal: Goal,
+    pub(crate) ours: Spread,
+    pub(crate) theirs: Spread,
+    pub(crate) ratio: Spread,
+    pub(crate) met: bool,
+}
+
+impl Goal {
+    /// Holds it against a comparison of ours (the first broker) with theirs (the second); none
+    /// where it was not measured.
+    pub(crate) fn judge(self, compared: &Compared) -> Option<Verdict> {
+        let of = |run: &_| self.figure.of(run);
+        let (ours, theirs) = (compared.figure(0, of)?, compared.figure(1, of)?);
+        let ratio = compared.ratio((0, 1), of)?;
+        let met = match self.figure.higher_is_better() {
+            true => ratio.median >= self.ratio,
+            false => ratio.median <= self.ratio,
+        };
+        Some(Verdict { goal: self, ours, theirs, ratio, met })
+    }
+
+    /// The bound, for people.
+    pub(crate) fn bound(self) -> String {
+        let sign = if self.figure.higher_is_better() { "≥" } else { "≤" };
+        match self.ratio {
+            ratio if ratio < 0.5 => format!("{sign} 1/{}", (1.0 / ratio).round()),
+            ratio => format!("{sign} {ratio}"),
+        }
+    }
+}
+
+/// The workloads of the table, each once, in order.
+pub(crate) fn workloads() -> Vec<&'static str> {
+    let mut names: Vec<&str> = Vec::new();
+    for goal in GOALS {
+        if !names.contains(&goal.workload) {
+            names.push(goal.workload);
+        }
+    }
+    names
+}
+
+/// All goals that a comparison says something about.
+pub(crate) fn judge(comparison: &Comparison) -> Vec<Verdict> {
+    let verdict = |goal: &Goal| {
+        let compared = comparison.workloads.iter().find(|c| c.workload == goal.workload)?;
+        goal.judge(compared)
+    };
+    GOALS.iter().filter_map(verdict).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::Workload;
+
+    #[test]
+    fn every_goal_has_its_workload() {
+        for name in workloads().into_iter().filter(|name| *name != LIFE) {
+            Workload::load(name).expect("a workload of the table");
+        }
+    }
+
+    #[test]
+    fn bounds_read_as_in_the_table() {
+        assert_eq!(GOALS[0].bound(), "≥ 4");
+        assert_eq!(GOALS[1].bound(), "≤ 1/7");
+        assert_eq!(goal("x", Figure::CpuPerGb, 0.6).bound(), "≤ 0.6");
+    }
+}
