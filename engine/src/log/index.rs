@@ -115,6 +115,12 @@ impl TimeIndex {
         after.checked_sub(1).map_or(0, |at| self.entries[at].1)
     }
 
+    /// The largest timestamp up to relative offset `relative`, as far as it is indexed.
+    pub(crate) fn newest_at(&self, relative: u32) -> Option<i64> {
+        let after = self.entries.partition_point(|&(_, offset)| offset <= relative);
+        after.checked_sub(1).map(|at| self.entries[at].0)
+    }
+
     /// The last entry: the largest timestamp of the indexed part and its relative offset.
     pub(crate) fn last(&self) -> Option<(i64, u32)> {
         self.entries.last().copied()
@@ -197,6 +203,8 @@ mod tests {
         }
         assert_eq!(index.last(), Some((1500, 9)));
         assert_eq!((index.floor(1000), index.floor(1001), index.floor(9999)), (0, 3, 9));
+        let newest = [2, 3, 8, 9].map(|relative| index.newest_at(relative));
+        assert_eq!(newest, [None, Some(1000), Some(1000), Some(1500)]);
         let bytes = index.encode(0);
         assert_eq!(TimeIndex::decode(&bytes, 9), Ok(index.clone()));
         assert_eq!(TimeIndex::decode(&bytes, 8), Err(BadIndex { entry: 1 }));

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::read::ReadBound;
 use super::state::LeaderSpec;
+use super::unfinished::Unfinished;
 use super::{Origin, Partition};
 use crate::batch::control::EndTxnMarker;
 use crate::batch::header::{BatchHeader, BatchView, TimestampType};
@@ -108,8 +109,7 @@ impl Partition {
         if self.leader()?.epoch != leader.epoch {
             return Err(AppendError::NotLeader);
         }
-        self.write(&records, &validated, &placed, options.origin);
-        self.log.producers_applied(plan);
+        self.write(&records, &validated, &placed, options.origin, plan);
         drop(turn);
         self.readers[ReadBound::LogEnd as usize].wake_below(self.log.log_end());
         let append_time = last.attributes.timestamp_type() == TimestampType::LogAppendTime;
@@ -166,7 +166,7 @@ impl Partition {
     }
 
     /// The headers as they will be stored, but for checksums.
-    fn place(
+    pub(super) fn place(
         &self,
         validated: &Validated,
         epoch: LeaderEpoch,
@@ -215,13 +215,16 @@ impl Partition {
         Ok(ControlFlow::Continue(plan))
     }
 
-    fn write(
+    /// Appends what was validated, placed and planned.
+    pub(super) fn write(
         &self,
         records: &Slice,
         validated: &Validated,
         placed: &[BatchHeader],
         origin: Origin,
+        plan: AppendPlan,
     ) {
+        let unfinished = Unfinished::begin(&self.log, "an append");
         let as_is = matches!(origin, Origin::Controller | Origin::Replica);
         let mut count = 0;
         for (batch, header) in validated.batches.iter().zip(placed) {
@@ -235,6 +238,8 @@ impl Partition {
             count += u64::try_from(header.records_count).unwrap_or(0);
         }
         self.log.commit(count);
+        self.log.producers_applied(plan);
+        unfinished.done();
     }
 
     fn answer_duplicate(&self, known: &AppendedBatch) -> Appended {

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::read::ReadBound;
 use super::state::{FollowerSpec, Role};
+use super::unfinished::Unfinished;
 use super::{Origin, Partition};
 use crate::batch::header::BatchView;
 use crate::batch::validate::Placement;
@@ -60,11 +61,13 @@ impl Partition {
         };
         self.log.prepare(load).await?;
         let (head, payload) = batch.pieces(records, Placement::AsIs)?;
+        let unfinished = Unfinished::begin(&self.log, "an append");
         self.log.append(&head, payload);
         self.log.commit(u64::try_from(header.records_count).unwrap_or(0));
         let range = batch.source_range().expect("a replica's batches are stored as they came");
         let view = BatchView::decode(&records[range]).expect("validated");
         self.log.replayed(&view);
+        unfinished.done();
         Ok(())
     }
 
@@ -83,11 +86,17 @@ impl Partition {
     pub async fn truncate_to(self: &Rc<Self>, end: Offset) -> Result<(), LogError> {
         let _turn = self.log.turn.lock().await;
         self.check_open()?;
-        self.log.truncate_to(end.0).await?;
+        let unfinished = Unfinished::begin(&self.log, "a truncation");
+        let truncated = self.log.truncate_to(end.0).await;
+        unfinished.done();
+        truncated?;
         let log_end = self.log.log_end();
-        if self.high_watermark.get() > log_end {
-            self.high_watermark.set(log_end);
+        if self.log.high_watermark.get() > log_end {
+            self.log.high_watermark.set(log_end);
         }
+        // What producers did was learnt again; transactions that end below are replicated.
+        let high_watermark = Offset(self.log.high_watermark.get());
+        self.log.producers_mut(|producers| producers.on_high_watermark(high_watermark));
         self.changed();
         Ok(())
     }

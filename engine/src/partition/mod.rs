@@ -21,6 +21,7 @@ mod follow;
 mod query;
 mod read;
 mod state;
+mod unfinished;
 mod upkeep;
 mod wait;
 
@@ -45,7 +46,7 @@ pub use wait::{AckFuture, ReadableFuture};
 
 use crate::cx::EngineCx;
 use crate::error::{LogError, OpenError};
-use crate::ids::{LeaderEpoch, PartitionId, TopicId};
+use crate::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
 use crate::log::dir::{LogDir, TopicPartition};
 use crate::log::{Log, LogSpec};
 use crate::waiters::Waiters;
@@ -73,7 +74,6 @@ pub struct Partition {
     log: Rc<Log>,
     recovery: RecoveryReport,
     role: RefCell<Role>,
-    high_watermark: Cell<i64>,
     /// Counts changes that waiters have to know of although no offset moved.
     changes: Cell<u64>,
     /// Waiting for acknowledgement.
@@ -118,12 +118,13 @@ impl Partition {
         let known = noted_high_watermark.max(log.high_watermark.get());
         let high_watermark = known.clamp(log.log_start(), log.log_end());
         log.high_watermark.set(high_watermark);
+        // Transactions whose end is replicated hold nothing back any more.
+        log.producers_mut(|producers| producers.on_high_watermark(Offset(high_watermark)));
         let partition = Rc::new(Self {
             cx: Rc::clone(cx),
             log: Rc::clone(&log),
             recovery,
             role: RefCell::new(Role::None),
-            high_watermark: Cell::new(high_watermark),
             changes: Cell::new(0),
             acks: Waiters::default(),
             readers: Default::default(),

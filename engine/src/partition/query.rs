@@ -12,8 +12,8 @@ use crate::ids::{LeaderEpoch, Offset};
 pub enum OffsetQuery {
     /// First offset of the log (−2).
     Earliest,
-    /// The end, as a reader of this kind sees it (−1).
-    Latest(ReadBound),
+    /// The end of what the reader may see (−1).
+    Latest,
     /// The record with the largest timestamp (−3).
     MaxTimestamp,
     /// First offset that is on local disk (−4).
@@ -38,13 +38,15 @@ pub struct FoundOffset {
 }
 
 impl Partition {
-    /// Answers `query`; `None` when no record matches.
+    /// Answers `query` for a reader that may see `up_to`; `None` when no record below that
+    /// matches. What is not acknowledged may still vanish, so consumers are not sent there.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub async fn list_offset(
         self: &Rc<Self>,
         query: OffsetQuery,
+        up_to: ReadBound,
     ) -> Result<Option<FoundOffset>, ReadError> {
         self.check_open()?;
         let log_start = self.log.log_start();
@@ -52,18 +54,18 @@ impl Partition {
             OffsetQuery::Earliest | OffsetQuery::EarliestLocal => {
                 Ok(Some(self.place_of(log_start, -1)))
             }
-            OffsetQuery::Latest(up_to) => {
+            OffsetQuery::Latest => {
                 let epoch = self.log.epochs(|epochs| epochs.latest()).map(LeaderEpoch);
                 let offset = Offset(self.visible(up_to));
                 Ok(Some(FoundOffset { offset, timestamp_ms: -1, epoch }))
             }
             OffsetQuery::MaxTimestamp => {
-                let found = self.log.newest_record().await?;
+                let found = self.log.newest_record(self.visible(up_to)).await?;
                 Ok(found.map(|dated| self.place_of(dated.offset.0, dated.timestamp)))
             }
             OffsetQuery::LatestTiered | OffsetQuery::EarliestPendingUpload => Ok(None),
             OffsetQuery::AtTime(at_ms) => {
-                let found = self.log.record_at_time(at_ms).await?;
+                let found = self.log.record_at_time(at_ms, self.visible(up_to)).await?;
                 Ok(found.map(|dated| self.place_of(dated.offset.0, dated.timestamp)))
             }
         }

@@ -122,7 +122,7 @@ impl Partition {
     /// All positions, as of now.
     #[must_use]
     pub fn offsets(&self) -> Offsets {
-        let high_watermark = self.high_watermark.get();
+        let high_watermark = self.log.high_watermark.get();
         let log_start = self.log.log_start();
         Offsets {
             log_start: Offset(log_start),
@@ -134,7 +134,7 @@ impl Partition {
     }
 
     fn last_stable(&self) -> Offset {
-        let (start, high) = (Offset(self.log.log_start()), Offset(self.high_watermark.get()));
+        let (start, high) = (Offset(self.log.log_start()), Offset(self.log.high_watermark.get()));
         self.log.producers(|producers| producers.last_stable(start, high))
     }
 
@@ -142,7 +142,7 @@ impl Partition {
     pub(super) fn visible(&self, up_to: ReadBound) -> i64 {
         match up_to {
             ReadBound::LogEnd => self.log.log_end(),
-            ReadBound::HighWatermark => self.high_watermark.get(),
+            ReadBound::HighWatermark => self.log.high_watermark.get(),
             ReadBound::LastStable => self.last_stable().0,
         }
     }
@@ -171,10 +171,9 @@ impl Partition {
     }
 
     pub(super) fn raise_high_watermark(&self, to: i64) {
-        if to <= self.high_watermark.get() {
+        if to <= self.log.high_watermark.get() {
             return;
         }
-        self.high_watermark.set(to);
         self.log.high_watermark.set(to);
         self.log.producers_mut(|producers| producers.on_high_watermark(Offset(to)));
         self.acks.wake_below(to);

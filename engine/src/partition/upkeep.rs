@@ -19,7 +19,7 @@ impl Partition {
     pub async fn housekeep(self: &Rc<Self>, now_ms: i64) -> Result<(), LogError> {
         self.check_open()?;
         self.log.producers_mut(|producers| producers.expire(now_ms));
-        let (dir, high_watermark) = (&self.spec.log_dir, self.high_watermark.get());
+        let (dir, high_watermark) = (&self.spec.log_dir, self.log.high_watermark.get());
         let start = self.log.log_start();
         self.log.apply_retention(dir, high_watermark, now_ms).await?;
         if self.log.log_start() != start {
@@ -38,7 +38,7 @@ impl Partition {
     pub async fn delete_records(self: &Rc<Self>, before: Offset) -> Result<Offset, ReadError> {
         self.check_open()?;
         self.leader().map_err(|_: AppendError| ReadError::NotLeader)?;
-        let high_watermark = self.high_watermark.get();
+        let high_watermark = self.log.high_watermark.get();
         let to = if before.0 == -1 { high_watermark } else { before.0 };
         if to > high_watermark || to < 0 {
             let offsets = self.offsets();

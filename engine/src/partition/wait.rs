@@ -57,7 +57,7 @@ impl Partition {
             Role::Leader { spec, .. } if spec.epoch == epoch => spec,
             _ => return Some(Err(AckError::NotLeader)),
         };
-        if self.high_watermark.get() <= through {
+        if self.log.high_watermark.get() <= through {
             return None;
         }
         let (isr, min) = (spec.isr_count, spec.min_isr_effective());

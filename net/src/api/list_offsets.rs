@@ -30,13 +30,14 @@ struct Part {
     /// The leader epoch that the client knows; −1 for none.
     epoch: LeaderEpoch,
     query: OffsetQuery,
+    up_to: ReadBound,
 }
 
 /// What was found for the parts, in their order; none where no record matches.
 pub(crate) type Outcome = Vec<Result<Option<FoundOffset>, ErrorCode>>;
 
 pub(super) async fn handle(cx: &Cx, request: ListOffsetsRequest<'_>) -> Reply {
-    let latest = match (request.replica_id, request.isolation_level) {
+    let up_to = match (request.replica_id, request.isolation_level) {
         (-1, 1) => ReadBound::LastStable,
         (-1, _) => ReadBound::HighWatermark,
         _ => ReadBound::LogEnd,
@@ -47,13 +48,13 @@ pub(super) async fn handle(cx: &Cx, request: ListOffsetsRequest<'_>) -> Reply {
         let id = cx.topic_id(topic.name, Uuid::ZERO, i16::MAX);
         for asked in &topic.partitions {
             let place = id.and_then(|id| cx.home(id, asked.partition_index));
-            let place = place.and_then(|place| Ok((place, query(&asked, cx.version, latest)?)));
+            let place = place.and_then(|place| Ok((place, query(&asked, cx.version)?)));
             let slot = found.len();
             found.push(match place {
                 Err(code) => Err(code),
                 Ok(((key, home), query)) => {
                     let epoch = LeaderEpoch(asked.current_leader_epoch);
-                    scatter.add(home.core, slot, Part { key, epoch, query });
+                    scatter.add(home.core, slot, Part { key, epoch, query, up_to });
                     Ok(None)
                 }
             });
@@ -76,13 +77,9 @@ pub(super) async fn handle(cx: &Cx, request: ListOffsetsRequest<'_>) -> Reply {
     cx.reply(&ListOffsetsResponse { throttle_time_ms: cx.throttle_ms(), topics: topics.collect() })
 }
 
-fn query(
-    asked: &ListOffsetsPartition,
-    version: i16,
-    latest: ReadBound,
-) -> Result<OffsetQuery, ErrorCode> {
+fn query(asked: &ListOffsetsPartition, version: i16) -> Result<OffsetQuery, ErrorCode> {
     let (since, query) = match asked.timestamp {
-        -1 => (1, OffsetQuery::Latest(latest)),
+        -1 => (1, OffsetQuery::Latest),
         -2 => (1, OffsetQuery::Earliest),
         -3 => (7, OffsetQuery::MaxTimestamp),
         -4 => (8, OffsetQuery::EarliestLocal),
@@ -131,5 +128,5 @@ pub(crate) async fn serve(core: Rc<Core>, Work(parts): Work) -> Outcome {
 async fn find(core: &Core, part: Part) -> Result<Option<FoundOffset>, ErrorCode> {
     let partition = core.partitions.open(part.key).map_err(|error| error.code())?;
     check_epoch(&partition, part.epoch)?;
-    partition.list_offset(part.query).await.map_err(|error| error.code())
+    partition.list_offset(part.query, part.up_to).await.map_err(|error| error.code())
 }

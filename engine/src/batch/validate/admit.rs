@@ -31,7 +31,8 @@ pub(super) fn admit(
         && (target.is_some()
             || options.compacted
             || options.open_compressed
-            || claims_the_impossible(batch));
+            || claims_the_impossible(batch)
+            || claims_too_many(batch, codec, options.opened_bytes_max));
     if open || target.is_some() || options.checksum == ChecksumCheck::Now {
         check_checksum(batch)?;
     }
@@ -135,6 +136,27 @@ fn recompression(
 fn claims_the_impossible(batch: &BatchView<'_>) -> bool {
     batch.attributes.timestamp_type() == TimestampType::CreateTime
         && batch.max_timestamp < batch.base_timestamp
+}
+
+/// Whether a compressed batch says that it holds more records than its bytes can open to. Offsets
+/// are given out by that number, so a closed batch's word is only taken within reason; of one that
+/// claims more, the records are counted.
+fn claims_too_many(batch: &BatchView<'_>, codec: Option<Codec>, opened_bytes_max: usize) -> bool {
+    let bytes = batch.payload().len();
+    let growth = match codec {
+        // A match of 258 bytes takes at least two bits.
+        Some(Codec::Gzip) => 1_032,
+        // A copy of 64 bytes takes three.
+        Some(Codec::Snappy) => 22,
+        // A byte of length stands for 255.
+        Some(Codec::Lz4) => 255,
+        // A block of 128 KiB takes four.
+        Some(Codec::Zstd) => 32_768,
+        Some(Codec::None) | None => 1,
+    };
+    let reason = opened_bytes_max.max(bytes.saturating_mul(OPENED_GROWTH_MAX));
+    let opened = bytes.saturating_mul(growth).min(reason);
+    usize::try_from(batch.records_count).is_ok_and(|count| count > opened / RECORD_BYTES_MIN)
 }
 
 fn unopened(error: DecompressError) -> ValidateError {
@@ -308,3 +330,9 @@ fn seal_rewritten(bytes: &mut [u8], who: TimestampType, max_timestamp: i64) {
     bytes[..HEADER_BYTES].copy_from_slice(&dated.encode());
     seal(bytes);
 }
+
+/// What large batches open to at most, by their size, where nobody looks: as
+/// [`OPENED_BYTES_MAX`](super::OPENED_BYTES_MAX) stands to the default `max.message.bytes`.
+const OPENED_GROWTH_MAX: usize = 32;
+/// A record without anything: its length, attributes, two deltas, and three lengths of nothing.
+const RECORD_BYTES_MIN: usize = 7;

@@ -7,8 +7,9 @@
 //!
 //! Records are stored as the producer sent them. Uncompressed records are walked. A compressed
 //! batch is opened only for a compacted topic (every record needs a key), to be recompressed, when
-//! [`ValidateOptions::open_compressed`] asks for it, or when its header can't be true; otherwise
-//! the header's times are checked. Kafka opens every compressed batch: a documented difference.
+//! [`ValidateOptions::open_compressed`] asks for it, or when its header can't be true (times the
+//! wrong way round, more records than the bytes can hold); otherwise the header's times are
+//! checked. Kafka opens every compressed batch: a documented difference.
 //!
 //! A batch that goes into the log as it came costs no allocation. One that is opened uses the
 //! core's [`Scratch`](super::Scratch), whose size [`ValidateOptions::opened_bytes_max`] bounds.

@@ -393,6 +393,33 @@ fn a_bomb_is_too_large_and_is_only_opened_when_it_must_be() {
 }
 
 #[test]
+fn a_closed_batch_claims_no_more_records_than_its_bytes_hold() {
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let bytes = batch(codec);
+        for count in [i32::MAX, 5_000_000, 1_000_000] {
+            let lie = forged(bytes.clone(), 57, &count.to_be_bytes());
+            let lie = forged(lie, 23, &(count - 1).to_be_bytes());
+            let refused = check(&lie, &rules());
+            let structure =
+                matches!(refused, Err(ValidateError::InvalidRecord(InvalidBatch::Structure(_))));
+            assert!(structure, "{codec}: {count} records: {refused:?}");
+        }
+    }
+    // Where a count is possible, nothing is opened to know it: this one holds nothing but zeros.
+    let mut tight = Vec::new();
+    Codecs::default().compress(Compression::new(Codec::Zstd), &vec![0; 7 << 20], &mut tight);
+    let mut bytes = batch(Codec::Zstd);
+    bytes.truncate(HEADER_BYTES);
+    bytes.extend_from_slice(&tight);
+    let length = i32::try_from(bytes.len() - 12).expect("small");
+    let bytes = forged(bytes, 8, &length.to_be_bytes());
+    let bytes = forged(bytes, 57, &1_000_000i32.to_be_bytes());
+    let bytes = forged(bytes, 23, &999_999i32.to_be_bytes());
+    assert!(tight.len() * 32_768 / 7 > 1_000_000, "{}", tight.len());
+    assert!(check(&bytes, &rules()).is_ok());
+}
+
+#[test]
 fn a_payload_that_does_not_open_is_the_clients_fault() {
     let bytes = forged(batch(Codec::None), 22, &[Codec::Gzip.id()]);
     check(&bytes, &rules()).expect("stays closed");

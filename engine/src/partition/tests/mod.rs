@@ -1,6 +1,8 @@
 //! Tests of the partition on the simulated runtime.
 
 mod basics;
+mod bounds;
+mod interrupted;
 mod killed;
 mod kit;
 mod model;

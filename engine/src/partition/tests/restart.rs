@@ -99,7 +99,10 @@ fn after_a_crash_only_what_lies_behind_the_checkpoint_is_read() {
         assert_eq!(read_all(&partition, 0).await.len(), 110);
         let again = produce(&partition, batch_at(106, 1, 50_000, 5, Some((7, 0, 106)))).await;
         assert!(again.duplicate);
-        let found = partition.list_offset(OffsetQuery::MaxTimestamp).await.expect("readable");
+        let found = partition
+            .list_offset(OffsetQuery::MaxTimestamp, ReadBound::LogEnd)
+            .await
+            .expect("readable");
         assert_eq!(found.expect("there").timestamp_ms, 5);
     });
 }
