@@ -7,6 +7,7 @@ use crate::batch::Scratch;
 use crate::buf::{ChunkPool, PoolUsage};
 use crate::cache::{Cold, SegmentUid, TailBudget};
 use crate::metrics;
+use crate::producer::ProducerLimits;
 use crate::rt::Rt;
 use crate::waiters::Waiters;
 
@@ -47,6 +48,7 @@ pub struct EngineCx {
     pub(crate) dirty: Dirty,
     /// For opening compressed batches, one at a time.
     pub(crate) scratch: RefCell<Scratch>,
+    producer_limits: Cell<ProducerLimits>,
     next_uid: Cell<u64>,
 }
 
@@ -97,6 +99,7 @@ impl EngineCx {
                 waiters: Waiters::default(),
             },
             scratch: RefCell::default(),
+            producer_limits: Cell::default(),
             next_uid: Cell::new(0),
             rt,
         })
@@ -111,6 +114,17 @@ impl EngineCx {
             dirty_bytes: usize::try_from(self.dirty.bytes.get()).unwrap_or(usize::MAX),
             chunks: self.chunks.usage(),
         }
+    }
+
+    /// How much and how long partitions remember producers.
+    #[must_use]
+    pub fn producer_limits(&self) -> ProducerLimits {
+        self.producer_limits.get()
+    }
+
+    /// Changes how much and how long partitions remember producers, from their next look on.
+    pub fn set_producer_limits(&self, limits: ProducerLimits) {
+        self.producer_limits.set(limits);
     }
 
     pub(crate) fn segment_uid(&self) -> SegmentUid {

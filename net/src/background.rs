@@ -40,10 +40,19 @@ pub(crate) async fn housekeep(core: Rc<Core>) {
     // The first look at retention comes one interval after the start, as in Kafka: whoever starts
     // on old data has time to change a setting.
     let mut due = core.rt.now() + check_interval(&core);
+    let forget_every = millis(core.config().producer_id_expiration_check_interval_ms);
+    let mut forget_at = core.rt.now() + forget_every;
     loop {
         core.rt.sleep(LOOK).await;
         for dir in &core.dirs {
             dir.remove_due().await;
+        }
+        if core.rt.now() >= forget_at {
+            forget_at = core.rt.now() + forget_every;
+            for (_, partition) in core.partitions.all_open() {
+                partition.expire_producers(core.rt.wall_ms());
+                core.rt.turn().await;
+            }
         }
         // The interval may have been shortened meanwhile.
         due = due.min(core.rt.now() + check_interval(&core));
@@ -63,7 +72,10 @@ pub(crate) async fn housekeep(core: Rc<Core>) {
 }
 
 fn check_interval(core: &Core) -> Duration {
-    let interval = core.config().log_retention_check_interval_ms;
+    millis(core.config().log_retention_check_interval_ms)
+}
+
+fn millis(interval: i64) -> Duration {
     Duration::from_millis(u64::try_from(interval).unwrap_or(0))
 }
 

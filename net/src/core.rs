@@ -9,6 +9,7 @@ use engine::buf::FramePool;
 use engine::cx::{EngineCx, EngineLimits};
 use engine::ids::CoreId;
 use engine::log::dir::LogDir;
+use engine::producer::ProducerLimits;
 use engine::rt::{MeshPort, Rt};
 use replication::image::Image;
 use slab::Slab;
@@ -76,13 +77,15 @@ impl Core {
         };
         let session_slots = node.config.max_incremental_fetch_session_cache_slots as usize;
         let published = Published { image: Arc::default(), config: node.config.clone() };
-        let limits = EngineLimits {
+        let engine_limits = EngineLimits {
             tail_bytes: size(share.cache / 4 * 3),
             cold_bytes: size(share.cache / 4),
             ..EngineLimits::default()
         };
+        let engine = EngineCx::new(rt.clone(), engine_limits);
+        engine.set_producer_limits(producer_limits(&node.config));
         Rc::new(Self {
-            engine: EngineCx::new(rt.clone(), limits),
+            engine,
             dirs: node.dirs.iter().map(|dir| LogDir::attach(&rt, dir)).collect(),
             partitions: Partitions::new(&rt),
             sessions: RefCell::new(Sessions::new(rt.core(), node.cores, session_slots)),
@@ -131,6 +134,7 @@ impl Core {
 
     /// Swaps the metadata.
     pub(crate) fn set_published(&self, published: Published) {
+        self.engine.set_producer_limits(producer_limits(&published.config));
         drop(self.published.replace(published));
     }
 
@@ -144,6 +148,13 @@ impl Core {
         self.draining.set(true);
         let conns: Vec<_> = self.conns.borrow().iter().map(|(_, watch)| Rc::clone(watch)).collect();
         conns.iter().for_each(|watch| watch.wake());
+    }
+}
+
+fn producer_limits(config: &Config) -> ProducerLimits {
+    ProducerLimits {
+        expiration_ms: config.producer_id_expiration_ms,
+        entries_max: config.odradek_partition_producers_max as usize,
     }
 }
 

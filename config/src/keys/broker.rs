@@ -94,6 +94,12 @@ keys! {
             "Most fetch sessions held over all cores; without a free one a client fetches in full.";
         "producer.id.expiration.ms" producer_id_expiration_ms: IntMillis = 86_400_000, min(1), dynamic,
             "How long a partition remembers an idempotent producer that no longer writes.";
+        "producer.id.expiration.check.interval.ms" producer_id_expiration_check_interval_ms: IntMillis = 600_000,
+            min(1), fixed,
+            "How often partitions look for producers to forget.";
+        "odradek.partition.producers.max" odradek_partition_producers_max: Count = 65_536, min(16),
+            dynamic,
+            "Most idempotent producers that a partition remembers; the ones heard of longest ago go first.";
         "log.retention.check.interval.ms" log_retention_check_interval_ms: Millis = 300_000, min(1),
             fixed,
             "How often partitions look for segments to delete.";

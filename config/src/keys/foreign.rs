@@ -118,12 +118,6 @@ pub(crate) const RULES: &[(&str, &[&str])] = &[
     ),
     (
         "a key for Kafka's own tests",
-        &[
-            "internal.",
-            "log.initial.task.delay.ms",
-            "producer.id.expiration.check.interval.ms",
-            "server.max.startup.time.ms",
-            "unstable.",
-        ],
+        &["internal.", "log.initial.task.delay.ms", "server.max.startup.time.ms", "unstable."],
     ),
 ];

@@ -98,10 +98,15 @@ impl Log {
         }
         let found = recovery.run(&listing).await?;
         let report = found.report.clone();
+        let stray = listing.snapshots.iter().any(|&snapshot| snapshot > found.end);
         cx.metrics.recovered_bytes.add(report.rescanned_bytes);
         cx.metrics.set_aside_bytes.add(report.cut_bytes);
         let reread = found.reread.clone();
         let log = assemble(site, spec, found).await?;
+        if stray {
+            // Of records that are not there: believed once the log has grown, it would lie.
+            log.rebuild_producers(log.log_end()).await?;
+        }
         sweep(cx, &spec.path, &listing).await;
         for segment in reread {
             segment.finish_time_index();

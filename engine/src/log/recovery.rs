@@ -21,7 +21,7 @@ use super::truncate::remove_if_there;
 use super::{FileKind, aside, capture, text};
 use crate::error::{LogError, OpenError};
 use crate::ids::Offset;
-use crate::producer::{ProducerLimits, ProducerStates};
+use crate::producer::ProducerStates;
 use crate::rt::sim::Plant;
 
 /// What opening a log had to do.
@@ -79,7 +79,7 @@ impl<'a> Recovery<'a> {
             site,
             spec,
             epochs: EpochCache::default(),
-            producers: ProducerStates::new(ProducerLimits::default(), Offset::ZERO),
+            producers: ProducerStates::new(site.cx.producer_limits(), Offset::ZERO),
             producers_from: 0,
             next: 0,
             reread: Vec::new(),
@@ -110,7 +110,7 @@ impl<'a> Recovery<'a> {
         let log_start = noted.unwrap_or(first).max(first);
         if segments.is_empty() {
             self.next = log_start;
-            self.producers = ProducerStates::new(ProducerLimits::default(), Offset(log_start));
+            self.producers = ProducerStates::new(self.site.cx.producer_limits(), Offset(log_start));
         } else {
             let start = self.start(&segments, listing, first).await?;
             self.rescan(&mut segments, start).await?;
@@ -122,7 +122,7 @@ impl<'a> Recovery<'a> {
         self.producers.on_log_start(Offset(log_start));
         let now = self.site.cx.rt.wall_ms();
         if self.site.cx.rt.planted(Plant::ForgottenProducers) {
-            self.producers = ProducerStates::new(ProducerLimits::default(), Offset(self.next));
+            self.producers = ProducerStates::new(self.site.cx.producer_limits(), Offset(self.next));
         }
         self.producers.expire(now);
         Ok(Recovered {
@@ -159,7 +159,7 @@ impl<'a> Recovery<'a> {
         };
         let known = snapshots_at_most(&listing.snapshots, whole_below);
         let dir = &self.spec.path;
-        let limits = ProducerLimits::default();
+        let limits = self.site.cx.producer_limits();
         let rt = &self.site.cx.rt;
         self.producers = load_snapshot(rt, dir, known.iter().copied(), limits, first).await?;
         self.producers_from = self.producers.end().0;
@@ -193,7 +193,7 @@ impl<'a> Recovery<'a> {
             return Ok(None);
         }
         let now = self.site.cx.rt.wall_ms();
-        let (limits, end) = (ProducerLimits::default(), Offset(entry.offset));
+        let (limits, end) = (self.site.cx.producer_limits(), Offset(entry.offset));
         self.producers = ProducerStates::from_image(limits, &entry.producers, end, now);
         self.producers_from = entry.offset;
         self.epochs = EpochCache::from_entries(entry.epochs.iter().copied());

@@ -130,7 +130,7 @@ impl Log {
         for &gone in snapshots.iter().filter(|&&offset| offset > end) {
             remove_if_there(rt, &FileKind::Snapshot.path(&dir, gone)).await?;
         }
-        let limits = ProducerLimits::default();
+        let limits = self.site.cx.producer_limits();
         let known = snapshots_at_most(&snapshots, end);
         let log_start = self.log_start();
         let mut producers =

@@ -11,14 +11,23 @@ use crate::ids::Offset;
 use crate::log::doomed_dir;
 
 impl Partition {
-    /// Removes what retention lets go, forgets idle producers, writes what lags behind. Called by
+    /// Forgets producers that were idle for too long, under the limits as they are now; answers how
+    /// many. Called by the core's background task; `now_ms` is the wall clock.
+    pub fn expire_producers(&self, now_ms: i64) -> usize {
+        let limits = self.cx.producer_limits();
+        self.log.producers_mut(|producers| {
+            producers.set_limits(limits);
+            producers.expire(now_ms)
+        })
+    }
+
+    /// Removes what retention lets go, writes what lags behind. Called by
     /// the core's background task every few seconds to minutes; `now_ms` is the wall clock.
     ///
     /// # Errors
     /// What the file system reports; the partition serves on.
     pub async fn housekeep(self: &Rc<Self>, now_ms: i64) -> Result<(), LogError> {
         self.check_open()?;
-        self.log.producers_mut(|producers| producers.expire(now_ms));
         let (dir, high_watermark) = (&self.spec.log_dir, self.log.high_watermark.get());
         let start = self.log.log_start();
         self.log.apply_retention(dir, high_watermark, now_ms).await?;

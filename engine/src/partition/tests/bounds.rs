@@ -1,4 +1,5 @@
-//! How far each kind of reader is led, and that a restart or a truncation leads none astray.
+//! How far each kind of reader is led, how long producers are known, and that a restart or a
+//! truncation leads none astray.
 
 use std::rc::Rc;
 
@@ -150,5 +151,45 @@ fn ended_transactions_hold_nothing_back_after_a_truncation() {
         let offsets = partition.offsets();
         assert_eq!((offsets.log_end, offsets.high_watermark), (Offset(2), Offset(2)));
         assert_eq!(offsets.last_stable, Offset(2));
+    });
+}
+
+#[test]
+fn a_snapshot_of_producers_behind_the_log_is_not_believed() {
+    sim::run(5, async |rt| {
+        let kit = Kit::start(&rt).await;
+        let partition = kit.lead(TopicConfig::default(), 0).await;
+        produce(&partition, batch_at(1, 1, 10, 5, Some((7, 0, 0)))).await;
+        partition.close().await.expect("closes");
+        kit.stop(0).await;
+        // As a Kafka node leaves it.
+        rt.remove_file(&std::path::Path::new(ROOT).join("odradek.state")).await.expect("there");
+        let stray = partition_dir().join("00000000000000000099.snapshot");
+        let nobody =
+            crate::producer::ProducerStates::new(kit.cx.producer_limits(), Offset(99)).snapshot();
+        rt.replace_file(&stray, &nobody).await.expect("written");
+        let kit = Kit::start(&rt).await;
+        let partition = kit.lead(TopicConfig::default(), 1).await;
+        assert!(!rt.exists(&stray).await.expect("known"), "it would be believed later");
+        let again = produce(&partition, batch_at(1, 1, 10, 5, Some((7, 0, 0)))).await;
+        assert!(again.duplicate);
+    });
+}
+
+#[test]
+fn producers_are_remembered_within_the_limits_of_now() {
+    sim::run(6, async |rt| {
+        let kit = Kit::start(&rt).await;
+        let partition = kit.lead(TopicConfig::default(), 0).await;
+        let old = rt.wall_ms();
+        produce(&partition, batch_at(1, 1, 10, old, Some((7, 0, 0)))).await;
+        assert_eq!(partition.expire_producers(old + 1_000), 0);
+        let limits = kit.cx.producer_limits();
+        kit.cx.set_producer_limits(crate::producer::ProducerLimits {
+            expiration_ms: 1_000,
+            ..limits
+        });
+        assert_eq!(partition.expire_producers(old + 5_000), 1);
+        assert!(partition.producers().is_empty());
     });
 }
