@@ -1,5 +1,8 @@
 //! This broker in its own cluster: born, registered, unfenced, and gone again.
 
+use std::sync::Arc;
+
+use config::Durability;
 use replication::controller::activate::RegisterController;
 use replication::controller::brokers::RegisterBroker;
 use replication::controller::heartbeat::{Heartbeat, HeartbeatReply};
@@ -10,6 +13,8 @@ use replication::quorum::Event;
 
 use super::{Meta, log, monotonic};
 use crate::boot::{BootError, Dirs, random_id};
+use crate::node::Published;
+use crate::publish;
 
 impl Meta {
     /// Takes office, registers controller and broker, publishes the metadata to every core, and
@@ -98,9 +103,21 @@ impl Meta {
             features: features.collect(),
             rack: node.config.broker_rack.clone(),
             directories: dirs.contents.iter().filter_map(|dir| dir.meta.directory_id).collect(),
-            // What was acknowledged is on disk, so an incarnation that crashed lost nothing either.
-            previous_epoch: self.image().brokers().get(node.id).map_or(-1, |known| known.epoch),
+            previous_epoch: self.previous_epoch(dirs),
         }
+    }
+
+    fn previous_epoch(&self, dirs: &Dirs) -> i64 {
+        let stops = dirs.contents.iter().map(|dir| dir.clean.map(|clean| clean.broker_epoch));
+        let image = self.image();
+        let config = self.dynamic_config(&image);
+        let published = Published { image: Arc::new(image), config };
+        let cached = published.image.topics().iter().any(|topic| {
+            let config = publish::effective(&published, topic);
+            config.odradek_durability == Durability::WriteCache
+        });
+        let known = published.image.brokers().get(self.core.node.id).map(|known| known.epoch);
+        whole_epoch(stops, known.filter(|_| !cached))
     }
 
     fn endpoints(&self) -> Vec<Endpoint> {
@@ -149,6 +166,17 @@ impl Meta {
             }
         }
     }
+}
+
+/// Epoch of the incarnation before, if that one lost nothing of what it had acknowledged: it marked
+/// every directory as it stopped in order, or everything it acknowledged was `synced`, whatever
+/// became of it. −1 otherwise.
+pub(super) fn whole_epoch(
+    mut stops: impl Iterator<Item = Option<i64>>,
+    synced: Option<i64>,
+) -> i64 {
+    let first = stops.next().flatten();
+    first.filter(|_| stops.all(|other| other == first)).or(synced).unwrap_or(-1)
 }
 
 /// Heartbeats until a broker may stop: one starts the shutdown, the next finds it done.

@@ -19,6 +19,7 @@ use engine::partition::{
 };
 use engine::rt::Rt;
 use replication::image::Loader;
+use replication::quorum::retention::StoredSnapshot;
 use replication::quorum::snapshot::{self, SnapshotId};
 use replication::quorum::{
     DataVersion, ElectionState, QuorumConfig, Recovered, VoterEndpoint, format,
@@ -187,6 +188,33 @@ impl MetaLog {
         let mut ids: Vec<_> = names.filter_map(|name| SnapshotId::parse(&name)).collect();
         ids.sort_unstable();
         Ok(ids)
+    }
+
+    /// The snapshots that exist, with what decides how long they stay.
+    pub(super) async fn stored_snapshots(&self) -> Result<Vec<StoredSnapshot>, BootError> {
+        let mut stored = Vec::new();
+        for id in self.snapshots().await? {
+            let bytes = self.read(&id.to_string()).await?;
+            let read = snapshot::decode(id, &bytes);
+            let read = read.map_err(|error| BootError::Metadata(error.to_string()))?;
+            let timestamp_ms = read.image.provenance().timestamp_ms;
+            stored.push(StoredSnapshot { id, bytes: bytes.len() as u64, timestamp_ms });
+            self.rt.turn().await;
+        }
+        Ok(stored)
+    }
+
+    /// Removes a snapshot.
+    pub(super) async fn remove_snapshot(&self, id: SnapshotId) -> io::Result<()> {
+        self.rt.remove_file(&self.dir.join(id.to_string())).await
+    }
+
+    /// Moves the log's start, durably; segments below it go.
+    pub(super) async fn start_at(&self, start: Offset) -> Result<(), String> {
+        let moved = self.partition.delete_records(start).await;
+        moved.map_err(|error| error.to_string())?;
+        let kept = self.partition.housekeep(self.rt.wall_ms()).await;
+        kept.map_err(|error| error.to_string())
     }
 
     async fn election(&self) -> Result<Option<ElectionState>, BootError> {

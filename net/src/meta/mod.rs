@@ -20,6 +20,9 @@ pub(crate) mod requests;
 mod snapshots;
 mod upkeep;
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -91,6 +94,7 @@ impl Meta {
         meta.join(dirs).await?;
         core.rt.spawn("proposer", proposal::run(Rc::clone(&meta))).detach();
         core.rt.spawn("metadata-upkeep", upkeep::run(Rc::clone(&meta))).detach();
+        core.rt.spawn("metadata-idle", upkeep::move_on(Rc::clone(&meta))).detach();
         Ok(meta)
     }
 

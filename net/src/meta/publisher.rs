@@ -53,7 +53,7 @@ impl Meta {
     }
 
     /// The node's configuration under the dynamic keys of the image.
-    fn dynamic_config(&self, image: &Image) -> Config {
+    pub(super) fn dynamic_config(&self, image: &Image) -> Config {
         let of = |resource: &ConfigResource| -> BTreeMap<String, String> {
             image.configs().get(resource).map(|map| (**map).clone()).unwrap_or_default()
         };

@@ -1,9 +1,11 @@
 //! Snapshots of the metadata: when the log behind the newest one has grown or aged enough.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use config::Settings;
 use engine::ids::Offset;
+use replication::quorum::retention::{self, RetentionPolicy};
 use replication::quorum::snapshot::{self, SinceSnapshot, SnapshotId, SnapshotPolicy};
 
 use super::{Meta, monotonic};
@@ -64,8 +66,34 @@ impl Meta {
             Ok(()) => {
                 self.snapshots.borrow_mut().newest = id.end;
                 tracing::info!(%id, "wrote a snapshot of the metadata");
+                if let Err(error) = self.forget_old().await {
+                    tracing::warn!("old metadata stays: {error}");
+                }
             }
             Err(error) => tracing::error!(%id, "no snapshot of the metadata: {error}"),
         }
+    }
+
+    /// Lets old snapshots go, and the log that only they need: first the log's start moves to a
+    /// later snapshot, durably, then files go. What an earlier time left goes too.
+    pub(super) async fn forget_old(&self) -> Result<(), String> {
+        let config = &self.core.node.config;
+        let policy = RetentionPolicy {
+            bytes_max: config.metadata_max_retention_bytes,
+            age_max_ms: config.metadata_max_retention_ms,
+        };
+        let stored = self.log.stored_snapshots().await.map_err(|error| error.to_string())?;
+        let log = self.log.partition();
+        let plan = retention::retain(policy, &stored, log.size_bytes(), self.core.rt.wall_ms());
+        if let Some(start) = plan.log_start {
+            self.log.start_at(start).await?;
+            self.quorum.borrow_mut().trim(start);
+        }
+        let left = retention::orphans(&stored, log.offsets().log_start);
+        let gone: BTreeSet<_> = plan.delete.into_iter().chain(left).collect();
+        for id in gone {
+            self.log.remove_snapshot(id).await.map_err(|error| format!("{id}: {error}"))?;
+        }
+        Ok(())
     }
 }

@@ -28,10 +28,35 @@ pub(super) async fn run(meta: Rc<Meta>) {
         }
         if meta.core.rt.now().since(balanced) >= BALANCE {
             balanced = meta.core.rt.now();
+            if let Err(error) = meta.log.partition().housekeep(meta.core.rt.wall_ms()).await {
+                tracing::warn!("upkeep of the metadata log: {error}");
+            }
             // Both say whether there is more; the rest has its turn next time.
             let _ = meta.propose(|desk, _| desk.balance_leaders(ELECTIONS_MAX)).await;
             let _ = meta.propose(|desk, _| desk.elect_leaderless(ELECTIONS_MAX)).await;
         }
+    }
+}
+
+/// Has the log move on also when nothing changes, for ever: Kafka's brokers and tools judge by it
+/// who is up to date. Where something was written meanwhile, that does.
+pub(super) async fn move_on(meta: Rc<Meta>) {
+    let interval = meta.core.node.config.metadata_max_idle_interval_ms;
+    let interval = match u64::try_from(interval) {
+        Ok(interval @ 1..) => Duration::from_millis(interval),
+        _ => return,
+    };
+    let mut seen = meta.log.end();
+    loop {
+        meta.core.rt.sleep(interval).await;
+        if meta.core.is_draining() {
+            return;
+        }
+        if meta.log.end() == seen {
+            // A failure is told where it happened.
+            let _ = meta.propose(|desk, _| desk.no_op()).await;
+        }
+        seen = meta.log.end();
     }
 }
 
