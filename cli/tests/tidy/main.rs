@@ -6,6 +6,7 @@
 
 mod coverage;
 mod fences;
+mod keys;
 mod layers;
 mod layout;
 mod marks;
@@ -104,4 +105,9 @@ fn the_top_level_is_the_map() {
 #[test]
 fn every_api_is_tested_from_all_sides() {
     assert_kept(coverage::apis);
+}
+
+#[test]
+fn every_key_takes_effect() {
+    assert_kept(keys::unread);
 }
