@@ -29,6 +29,8 @@ pub enum Fault {
     FailedMeta,
     /// The disk has no room for a while.
     FullDisk,
+    /// A bit turns in what was written long ago, and later back.
+    FlippedBit,
     /// Nothing passes between clients and node for a while.
     Cut,
     /// Small pieces arrive, late.
@@ -39,7 +41,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Kill,
         Self::PowerLoss,
         Self::CrashInRecovery,
@@ -49,6 +51,7 @@ impl Fault {
         Self::FailedRead,
         Self::FailedMeta,
         Self::FullDisk,
+        Self::FlippedBit,
         Self::Cut,
         Self::SlowLink,
         Self::Reset,
@@ -78,6 +81,7 @@ impl fmt::Display for Fault {
             Self::FailedRead => "failed read",
             Self::FailedMeta => "failed file operation",
             Self::FullDisk => "full disk",
+            Self::FlippedBit => "flipped bit",
             Self::Cut => "cut",
             Self::SlowLink => "slow link",
             Self::Reset => "reset",

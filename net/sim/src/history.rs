@@ -109,6 +109,17 @@ pub(crate) enum Event {
         /// Names and ids.
         topics: Vec<(String, Uuid)>,
     },
+    /// An offset was found by a timestamp, or a special one: ListOffsets.
+    Found {
+        /// Where.
+        place: Place,
+        /// When that was asked for.
+        sent: Duration,
+        /// What was asked for.
+        timestamp: i64,
+        /// The answer.
+        offset: i64,
+    },
     /// Records below an offset were asked to be deleted; −1 for all.
     TrimSent {
         /// Where.

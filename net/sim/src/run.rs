@@ -5,9 +5,12 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use engine::ids::CoreId;
+use engine::rt::Rt;
 use engine::rt::sim::{Crash, LinkOptions, NodeId, Plant, SimOptions, World};
 
 use crate::cluster::{CORES_MAX, Cluster};
@@ -68,7 +71,11 @@ struct Run {
 impl Run {
     fn new(seed: u64, options: Options) -> Self {
         let mut rng = Rng::new(seed);
-        let settings = SimOptions { plant: options.plant, ..SimOptions::default() };
+        let settings = SimOptions {
+            plant: options.plant,
+            polls_max: u64::from(options.operations) * POLLS_PER_OPERATION_MAX + POLLS_MAX,
+            ..SimOptions::default()
+        };
         let world = Rc::new(World::new(seed, settings));
         // The first machine of the world.
         let rt = world.client_rt();
@@ -223,6 +230,7 @@ impl Run {
                 let usual = LinkOptions::default();
                 self.world.set_link(self.cluster.node, self.clients, &usual);
             }
+            Fault::FlippedBit => self.flip_bit(),
             Fault::Reset => self.world.reset_connections(self.cluster.node, self.clients),
         }
     }
@@ -279,6 +287,31 @@ impl Run {
         self.end = Crash::Kill;
     }
 
+    /// A bit of a closed segment turns on the disk, and later back. Whoever reads it meanwhile gets
+    /// an error and never what it says; then the node goes down, for what saw it may have stopped.
+    fn flip_bit(&mut self) {
+        if !self.cluster.is_ready() {
+            return;
+        }
+        let node = self.cluster.node;
+        let listing = closed_segments(self.world.rt(node, CoreId(0)));
+        let files = self.world.block_on(BOOT_MAX, listing).unwrap_or_default();
+        if files.is_empty() {
+            return;
+        }
+        let (path, len) = self.rng.pick(&files).clone();
+        let (at, bit) = (self.rng.below(len), self.rng.below(8) as u8);
+        self.scene.say(|| format!("bit {bit} of byte {at} of {} turns", path.display()));
+        // The file may go at any time.
+        let turn = |world: &World| drop(world.flip_bit(node, &path, at, bit));
+        turn(&self.world);
+        let scene = Rc::clone(&self.scene);
+        let until = scene.operations.get() + 30;
+        self.drive(|| scene.operations.get() >= until || scene.busy.get() == 0);
+        turn(&self.world);
+        self.bounce_somehow();
+    }
+
     // The end.
 
     fn calm(&mut self) {
@@ -297,6 +330,26 @@ impl Run {
             self.scene.violate("alive", "the audit does not end".to_owned());
         }
     }
+}
+
+/// The partitions' segments that are appended to no more, with their lengths.
+async fn closed_segments(rt: Rt) -> Vec<(PathBuf, u64)> {
+    let mut found = Vec::new();
+    let root = faults::data_dir();
+    for dir in rt.list_dir(root).await.unwrap_or_default().iter().filter(|entry| entry.is_dir) {
+        let dir = root.join(&dir.name);
+        if dir.to_string_lossy().contains("__cluster_metadata") {
+            continue;
+        }
+        let files = rt.list_dir(&dir).await.unwrap_or_default().into_iter();
+        let logs = files.filter(|file| file.name.to_string_lossy().ends_with(".log"));
+        let mut logs: Vec<_> = logs.map(|file| (dir.join(&file.name), file.len)).collect();
+        logs.sort();
+        logs.pop();
+        found.extend(logs.into_iter().filter(|(_, len)| *len > 0));
+    }
+    found.sort();
+    found
 }
 
 /// Small files, so that all that goes with many and large ones happens.
@@ -322,3 +375,8 @@ const AUDIT_MAX: Duration = Duration::from_secs(300);
 /// A service manager starts a service again after this time.
 const SERVICE_DELAY: Duration = Duration::from_millis(20);
 const EIO: i32 = 5;
+/// A run takes some hundreds of polls for each operation, and some 100 000 to start, recover and
+/// be audited.
+const POLLS_PER_OPERATION_MAX: u64 = 100_000;
+/// See [`POLLS_PER_OPERATION_MAX`].
+const POLLS_MAX: u64 = 50_000_000;

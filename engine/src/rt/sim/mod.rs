@@ -56,6 +56,9 @@ pub struct SimOptions {
     pub link: LinkOptions,
     /// A bug to plant in every node.
     pub plant: Option<Plant>,
+    /// Task polls after which the simulation gives up with a panic: tasks that wake each other for
+    /// ever would let no virtual time pass, and no limit in virtual time would end them.
+    pub polls_max: u64,
 }
 
 /// A whole simulated cluster.
@@ -415,6 +418,8 @@ impl Drop for World {
 impl Shared {
     fn step(self: &Rc<Self>, limit: Instant) -> bool {
         self.close_orphans();
+        let polls_max = self.options.polls_max;
+        assert!(self.sched.polls() < polls_max, "it hangs: {polls_max} polls and no end");
         self.sched.step(limit)
     }
 
@@ -447,6 +452,7 @@ impl Default for SimOptions {
             disk: DiskOptions::default(),
             link: LinkOptions::default(),
             plant: None,
+            polls_max: u64::MAX,
         }
     }
 }

@@ -5,6 +5,7 @@ mod alive;
 mod contiguous;
 mod exactly_once;
 mod log_start;
+mod offsets;
 mod stable;
 mod topics;
 mod visible;
@@ -46,6 +47,7 @@ const TABLE: &[(&str, Check)] = &[
     ("contiguous", contiguous::check),
     ("exactly_once", exactly_once::check),
     ("log_start", log_start::check),
+    ("offsets", offsets::check),
     ("stable", stable::check),
     ("topics", topics::check),
     ("visible", visible::check),

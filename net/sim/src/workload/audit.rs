@@ -6,6 +6,7 @@ use std::time::Duration;
 use wire::error_code::ErrorCode;
 
 use super::Client;
+use super::consumer::EARLIEST;
 use super::produce::{PRODUCE_VERSION, answers, note_sent, note_told, prepare, request};
 use super::reading::Wish;
 use crate::history::{Audit, Place};
@@ -113,7 +114,5 @@ impl Client {
     }
 }
 
-/// ListOffsets' timestamp for the log start.
-const EARLIEST: i64 = -2;
 /// A healthy node answers in milliseconds; what recovery takes is far below.
 const PATIENCE: Duration = Duration::from_secs(60);

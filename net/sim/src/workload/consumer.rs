@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use wire::api_key::ApiKey;
 use wire::error_code::ErrorCode;
 use wire::msg::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
@@ -11,7 +10,7 @@ use wire::msg::list_offsets::{
 
 use super::Client;
 use super::reading::Wish;
-use crate::history::Place;
+use crate::history::{Event, Place};
 
 pub(super) async fn run(mut client: Client) {
     let mut positions: BTreeMap<Place, i64> = BTreeMap::new();
@@ -23,9 +22,13 @@ pub(super) async fn run(mut client: Client) {
             client.back_off().await;
             continue;
         }
-        if client.rng.one_in(12) && client.scene.offers(ApiKey::ListOffsets) {
+        if client.rng.one_in(12) {
             let place = wish.places[0].0;
-            if let Some(offset) = client.list_offset(place, -1).await {
+            let now = client.scene.rt.wall_ms();
+            let ago = i64::try_from(client.rng.below(3_000)).expect("small");
+            let timestamp = *client.rng.pick(&[LATEST, LATEST, NEWEST, EARLIEST, now - ago]);
+            let found = client.list_offset(place, timestamp).await;
+            if let Some(offset) = found.filter(|offset| *offset >= 0) {
                 positions.insert(place, offset);
             }
             continue;
@@ -38,7 +41,7 @@ pub(super) async fn run(mut client: Client) {
                     ends.insert(part.place, part.high_watermark);
                 }
                 ErrorCode::OFFSET_OUT_OF_RANGE => {
-                    let start = client.list_offset(part.place, -2).await;
+                    let start = client.list_offset(part.place, EARLIEST).await;
                     positions.insert(part.place, start.unwrap_or(0));
                 }
                 _ => client.back_off().await,
@@ -92,6 +95,7 @@ impl Client {
             topics: vec![topic].into(),
             ..ListOffsetsRequest::default()
         };
+        let sent = self.scene.now();
         let answer = self.ask(7, &request, |cur, version| {
             let response = ListOffsetsResponse::decode(cur, version)?;
             let topic = response.topics.first();
@@ -99,6 +103,17 @@ impl Client {
             Ok(part.map(|part| (ErrorCode(part.error_code), part.offset)))
         });
         let (code, offset) = answer.await??;
-        code.is_ok().then_some(offset)
+        if !code.is_ok() {
+            return None;
+        }
+        self.scene.note(Event::Found { place, sent, timestamp, offset });
+        Some(offset)
     }
 }
+
+/// ListOffsets' timestamp for the high watermark.
+pub(crate) const LATEST: i64 = -1;
+/// For the log start.
+pub(crate) const EARLIEST: i64 = -2;
+/// For the record with the largest timestamp.
+pub(crate) const NEWEST: i64 = -3;

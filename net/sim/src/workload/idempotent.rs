@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use wire::api_key::ApiKey;
 use wire::error_code::ErrorCode;
 use wire::msg::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 
@@ -49,15 +48,6 @@ pub(super) async fn run(mut client: Client) {
 }
 
 async fn introduce(client: &mut Client) -> Option<Identity> {
-    if let Err(why) = client.connection().await {
-        client.lost(why).await;
-        return None;
-    }
-    if !client.scene.offers(ApiKey::InitProducerId) {
-        // Partitions do not ask who gave the id out.
-        let id = i64::try_from(client.rng.next() >> 16).expect("48 bits");
-        return Some(Identity { id, epoch: 0, next: BTreeMap::new() });
-    }
     let request = InitProducerIdRequest {
         transactional_id: None,
         transaction_timeout_ms: 60_000,
