@@ -30,8 +30,8 @@ impl CoreMemory {
                 Some(io) => io.max(IO_MIN),
                 None => (IO_TOTAL / cores).clamp(IO_MIN, IO_MAX),
             }),
-            cache: share(config.odradek_cache_bytes, total / 2),
-            requests: share(config.queued_max_request_bytes, total / 4),
+            cache: share(config.odradek_cache_bytes, total / 8 * 5),
+            requests: share(config.queued_max_request_bytes, total / 8),
             pinned,
             pinned_by_connection: config
                 .odradek_fetch_pinned_connection_bytes
@@ -64,7 +64,7 @@ mod tests {
             let memory = Config::default().core_memory(cores);
             let sum = memory.io + memory.cache + memory.requests + memory.pinned;
             let sum = sum * u64::try_from(cores).expect("few cores");
-            assert!(sum <= (256 + 32) << 20, "{cores} cores: {sum}");
+            assert!(sum <= (384 + 32) << 20, "{cores} cores: {sum}");
             assert!(memory.io.is_power_of_two() && memory.pinned_by_connection <= memory.pinned);
         }
     }

@@ -1,6 +1,7 @@
 //! Starting and stopping: the ready line, speed, idleness, and refusals that change nothing.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
 use std::thread;
@@ -11,6 +12,7 @@ use tempfile::TempDir;
 use crate::support::broker::{self, Broker, data_of, serve};
 use crate::support::client::{Record, create_topic, produce};
 use crate::support::directory::{contents, differences};
+use crate::support::eventually;
 use crate::support::process::{self, run};
 use crate::support::raw::{self, Bytes, Met};
 
@@ -96,6 +98,30 @@ fn sigterm_and_sigint_stop_cleanly() {
         let status = process::wait(&mut child, Duration::from_secs(20)).expect("it stops");
         assert_eq!(status.code(), Some(0), "{status}");
     }
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let mut broker = Broker::own(&["odradek.drain.timeout.ms=600000"]);
+    create_topic(broker.address(), "kept", 1, &[]);
+    let records: Vec<Record> = (0..8).map(|n| Record::of(vec![n; 1 << 20]).to(0)).collect();
+    produce(broker.address(), &[("message.max.bytes", "2000000")], "kept", &records);
+    // Answers that nobody reads, more of them than fit into the sockets: the drain waits for them.
+    let fetch = Bytes::new().i32(-1).i32(0).i32(1).i32(16 << 20).i8(0).i32(1).string("kept");
+    let fetch = fetch.i32(1).i32(0).i64(0).i32(16 << 20).request(1, 4, false);
+    let mut stream = raw::connect(broker.socket_address());
+    stream.write_all(&fetch.repeat(8)).expect("small requests");
+    stream.peek(&mut [0]).expect("the first answer has begun");
+    broker.signal(libc::SIGTERM);
+    eventually("the stop has begun", Duration::from_secs(20), || {
+        broker.log().contains("a second signal stops at once").then_some(())
+    });
+    assert!(broker.is_running(), "{}", broker.log());
+    broker.signal(libc::SIGINT);
+    assert_eq!(broker.ended().code(), Some(128 + libc::SIGINT));
+    // Like any other sudden end, it lost nothing.
+    broker.restart();
+    assert_eq!(produce(broker.address(), &[], "kept", &[Record::of("x").to(0)]), [(0, 8)]);
 }
 
 #[test]

@@ -132,14 +132,14 @@ keys! {
             "CPUs that the cores are pinned to, as `0-3,8`; empty leaves the threads to the scheduler.";
         "cores.spin.us" cores_spin_us: Count = 0, range(0, 1_000_000), fixed,
             "Microseconds for which a pinned core that has nothing to do looks for work before it sleeps: shorter waits, more CPU.";
-        "cores.memory.bytes" cores_memory_bytes: Bytes = 268_435_456, min(33_554_432), fixed,
+        "cores.memory.bytes" cores_memory_bytes: Bytes = 402_653_184, min(33_554_432), fixed,
             "Memory for cache, requests and responses over all cores; taken as it is needed. The three keys below divide it.";
         "cores.io.memory.bytes" cores_io_memory_bytes: LimitBytes = -1, range(-1, 1_073_741_824), fixed,
             "Memory of each core that the kernel does device I/O in, taken at start and beside `cores.memory.bytes`; -1 is 32 MiB over all cores, and 1 to 16 MiB for one. Rounded down to a power of two.";
         "odradek.cache.bytes" odradek_cache_bytes: LimitBytes = -1, min(-1), fixed,
-            "Memory over all cores for the newest records of each partition; -1 is half of `cores.memory.bytes`.";
+            "Memory over all cores for the newest records of each partition; -1 is five eighths of `cores.memory.bytes`.";
         "queued.max.request.bytes" queued_max_request_bytes: LimitBytes = -1, min(-1), fixed,
-            "Memory over all cores for requests above 64 KiB that are arriving or waiting; -1 is a quarter of `cores.memory.bytes`. A request above a core's share waits until it has the share alone.";
+            "Memory over all cores for requests above 64 KiB that are arriving or waiting; -1 is an eighth of `cores.memory.bytes`. A request above a core's share waits until it has the share alone.";
         "odradek.fetch.pinned.bytes" odradek_fetch_pinned_bytes: LimitBytes = -1, min(-1), fixed,
             "Memory over all cores for records in responses that clients have not taken yet; -1 is a quarter of `cores.memory.bytes`.";
         "odradek.fetch.pinned.connection.bytes" odradek_fetch_pinned_connection_bytes: LimitBytes = -1,

@@ -97,10 +97,19 @@ impl Broker {
         child.wait().expect("a child of ours");
     }
 
+    pub(crate) fn signal(&self, signal: i32) {
+        process::signal(self.child.as_ref().expect("a broker of our own that runs"), signal);
+    }
+
     /// SIGTERM, and the status of a clean end.
     pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.signal(libc::SIGTERM);
+        self.ended()
+    }
+
+    /// The status with which it ends.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("a broker of our own that runs");
-        process::signal(&child, libc::SIGTERM);
         process::wait(&mut child, STOP_LIMIT)
             .unwrap_or_else(|| panic!("not stopped within {STOP_LIMIT:?}; log:\n{}", self.log()))
     }

@@ -138,25 +138,37 @@ pub(super) fn from_glommio(e: GlommioError<()>, cpu: Option<usize>) -> StartErro
     }
 }
 
+/// Raises the soft limit on open files to the hard one; how many are allowed then.
+pub fn raise_open_files() -> u64 {
+    // The soft limit is for programs that use `select`, which fails beyond 1024 files.
+    raise(libc::RLIMIT_NOFILE, u64::MAX).map_or(0, |limit| limit.rlim_cur)
+}
+
 /// Raises the soft limit on locked memory as far as need be and allowed.
 fn memlock() -> Result<(), StartError> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the kernel fills the struct, which outlives the call.
-    if unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } != 0 {
-        return Err(StartError::System(io::Error::last_os_error()));
-    }
-    if limit.rlim_cur >= MEMLOCK_BYTES_MIN {
-        return Ok(());
-    }
-    if limit.rlim_max < MEMLOCK_BYTES_MIN {
+    let limit = raise(libc::RLIMIT_MEMLOCK, MEMLOCK_BYTES_MIN).map_err(StartError::System)?;
+    if limit.rlim_cur < MEMLOCK_BYTES_MIN {
         let limit_bytes = limit.rlim_max;
         return Err(StartError::MemLock { limit_bytes, needed_bytes: MEMLOCK_BYTES_MIN });
     }
+    Ok(())
+}
+
+/// Raises a soft limit to the hard one unless it is at least `wanted`; the limit as it is then.
+fn raise(resource: libc::__rlimit_resource_t, wanted: u64) -> io::Result<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel fills the struct, which outlives the call.
+    if unsafe { libc::getrlimit(resource, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if limit.rlim_cur >= wanted || limit.rlim_cur == limit.rlim_max {
+        return Ok(limit);
+    }
     limit.rlim_cur = limit.rlim_max;
     // SAFETY: the kernel reads the struct, which outlives the call.
-    match unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) } {
-        0 => Ok(()),
-        _ => Err(StartError::System(io::Error::last_os_error())),
+    match unsafe { libc::setrlimit(resource, &raw const limit) } {
+        0 => Ok(limit),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

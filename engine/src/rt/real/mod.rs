@@ -31,5 +31,5 @@ mod start;
 mod tests;
 
 pub(super) use self::core::Core;
-pub use check::StartError;
+pub use check::{StartError, raise_open_files};
 pub use start::{CoreExit, CoreSpec, RunningCores, start};
