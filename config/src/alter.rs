@@ -75,8 +75,9 @@ pub fn apply(
             Op::Set => Some(operand()?.to_owned()),
             Op::Append => {
                 let mut parts = list(resource, current, alteration.key, "APPEND")?;
+                let mut known: BTreeSet<_> = parts.iter().cloned().collect();
                 for part in split(operand()?) {
-                    if !parts.contains(&part) {
+                    if known.insert(part.clone()) {
                         parts.push(part);
                     }
                 }
@@ -84,9 +85,8 @@ pub fn apply(
             }
             Op::Subtract => {
                 let mut parts = list(resource, current, alteration.key, "SUBTRACT")?;
-                for part in split(operand()?) {
-                    parts.retain(|old| *old != part);
-                }
+                let gone: BTreeSet<_> = split(operand()?).collect();
+                parts.retain(|old| !gone.contains(old));
                 Some(parts.join(","))
             }
         };

@@ -193,6 +193,10 @@ pub(crate) fn hint(name: &str, keys: impl Iterator<Item = &'static Key>) -> Opti
     if let Some(why) = foreign::why(name) {
         return Some(why.to_owned());
     }
+    // No slip of a finger is that long, and comparing takes the product of the lengths.
+    if name.len() > HINTED_LEN_MAX {
+        return None;
+    }
     // A third of the name may differ: enough for a slip or a missing word, not for another key.
     let most = name.len().div_ceil(3);
     keys.map(|key| (distance(name, key.name), key.name))
@@ -200,6 +204,9 @@ pub(crate) fn hint(name: &str, keys: impl Iterator<Item = &'static Key>) -> Opti
         .min()
         .map(|(_, near)| format!("did you mean {near}?"))
 }
+
+/// Longer than any key.
+const HINTED_LEN_MAX: usize = 128;
 
 /// Levenshtein distance.
 fn distance(a: &str, b: &str) -> usize {

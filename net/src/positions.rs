@@ -4,11 +4,12 @@
 //! A directory's files have one writer, core 0; every core tells it what its logs say.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use engine::log::dir::{Positions, TopicPartition};
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
 
 use crate::core::Core;
 use crate::mesh;
@@ -33,11 +34,15 @@ pub(crate) async fn gather(core: Rc<Core>, work: Gather) -> Outcome {
     join_all(dirs).await
 }
 
-/// Writes the offset files now and then, for ever, where something moved.
-pub(crate) async fn keep(core: Rc<Core>) {
+/// Writes the offset files now and then, where something moved, until the other end of `stopped` is
+/// dropped: whoever seals the directories waits for this to end.
+pub(crate) async fn keep(core: Rc<Core>, stopped: flume::Receiver<()>) {
     let mut written = Vec::new();
     loop {
-        core.rt.sleep(INTERVAL).await;
+        let stopped = pin!(stopped.recv_async());
+        if let Either::Right(_) = select(core.rt.sleep(INTERVAL), stopped).await {
+            return;
+        }
         let Ok(found) = collect(&core, false).await else { continue };
         if found == written {
             continue;

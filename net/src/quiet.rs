@@ -22,6 +22,8 @@ pub(crate) struct QuietLines {
     pub(crate) limits: Quiet,
     /// Failures of the accept loop.
     pub(crate) accepts: Quiet,
+    /// Answers that cannot be said in the version asked for.
+    pub(crate) answers: Quiet,
     /// Failures to serve a partition.
     pub(crate) storage: Quiet,
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use engine::batch::{BatchView, Batches, Records as BatchRecords};
@@ -17,6 +19,9 @@ use super::cluster::{Cluster, Partition, Topic};
 use super::conn::check;
 use crate::format::RecordView;
 
+/// Between two attempts at what a broker can't serve at the moment.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
 /// ListOffsets' names for the two ends.
 pub(crate) const EARLIEST: i64 = -2;
 pub(crate) const LATEST: i64 = -1;
@@ -28,13 +33,16 @@ pub(crate) struct Fetcher {
     codecs: Codecs,
     /// Next offset to read, by partition.
     positions: BTreeMap<i32, i64>,
+    /// A broker said that it can't serve a partition now.
+    stale: bool,
 }
 
 impl Fetcher {
     /// A fetcher of `topic` without positions.
     pub(crate) fn new(mut cluster: Cluster, topic: &str) -> Result<Self> {
         let topic = cluster.topic(topic, false)?;
-        Ok(Self { cluster, topic, codecs: Codecs::default(), positions: BTreeMap::new() })
+        let (codecs, positions) = (Codecs::default(), BTreeMap::new());
+        Ok(Self { cluster, topic, codecs, positions, stale: false })
     }
 
     /// The topic's partitions.
@@ -78,6 +86,12 @@ impl Fetcher {
         wait_ms: i32,
         mut visit: impl FnMut(&RecordView<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<ControlFlow<()>> {
+        if self.stale {
+            // Leaders move; a topic that is gone ends the reading here.
+            thread::sleep(RETRY_PAUSE);
+            self.topic = self.cluster.topic(&self.topic.name, false)?;
+            self.stale = false;
+        }
         let mut leaders: BTreeMap<i32, Vec<(i32, i64)>> = BTreeMap::new();
         for (&partition, &offset) in &self.positions {
             leaders
@@ -131,6 +145,7 @@ impl Fetcher {
             for data in &topic.partitions {
                 let partition = data.partition_index;
                 if ErrorCode(data.error_code).is_retriable() {
+                    self.stale = true;
                     continue;
                 }
                 check(data.error_code, &format!("partition {partition} of {}", self.topic.name))?;

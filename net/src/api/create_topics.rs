@@ -32,9 +32,11 @@ pub(super) async fn handle(cx: &Cx, request: CreateTopicsRequest<'_>) -> Reply {
     match &outcomes {
         Ok(outcomes) => {
             let config = cx.core.config();
-            let created = |outcome: &TopicOutcome| outcome.result.as_ref().ok().cloned();
-            let overrides = outcomes.iter().map(|outcome| created(outcome).map(|it| it.configs));
-            configs.extend(overrides.map(|set| config.describe_topic(&set.unwrap_or_default())));
+            let created = |outcome: &TopicOutcome| match &outcome.result {
+                Ok(created) => config.describe_topic(&created.configs),
+                Err(_) => Vec::new(),
+            };
+            configs.extend(outcomes.iter().map(created));
             results.extend(outcomes.iter().zip(&configs).map(|(outcome, described)| {
                 match &outcome.result {
                     Ok(created) => success(cx, &outcome.name, created, described),

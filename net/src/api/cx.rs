@@ -155,7 +155,10 @@ impl Cx {
         match self.encode(&mut writer, version, message) {
             Ok(()) => Reply::Send(Response::new(writer.finish(), records).charged(charge)),
             Err(error) => {
-                tracing::error!(api = self.row.key.name(), version, "no answer possible: {error}");
+                if let Some(unsaid) = self.core.quiet.answers.pass(self.core.rt.now()) {
+                    let api = self.row.key.name();
+                    tracing::error!(api, version, unsaid, "no answer possible: {error}");
+                }
                 Reply::Close(Refusal::Unanswerable(error))
             }
         }

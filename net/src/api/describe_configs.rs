@@ -31,7 +31,15 @@ enum Found<'a> {
 
 pub(super) async fn handle(cx: &Cx, request: DescribeConfigsRequest<'_>) -> Reply {
     let image = cx.image();
-    let resources = request.resources.iter();
+    // An answer is far larger than the question: each resource is answered once.
+    let mut seen = BTreeSet::new();
+    let mut new = |asked: &DescribeConfigsResource<'_>| {
+        let name = asked.resource_name;
+        let broker = (asked.resource_type == BROKER).then(|| name.parse::<i32>().ok()).flatten();
+        let name = broker.map_or_else(|| name.to_owned(), |id| id.to_string());
+        seen.insert((asked.resource_type, name))
+    };
+    let resources = request.resources.iter().filter(|asked| new(asked));
     let found: Vec<_> = resources.map(|asked| (find(cx, &image, &asked), asked)).collect();
     let results = found.iter().map(|(found, asked)| {
         let result = DescribeConfigsResult {
@@ -118,7 +126,9 @@ fn invalid(message: String) -> Failure {
     failure(ErrorCode::INVALID_REQUEST, message)
 }
 
-fn failure(code: ErrorCode, message: String) -> Failure {
+fn failure(code: ErrorCode, mut message: String) -> Failure {
+    // What it quotes may be as long as a string can be.
+    message.truncate(message.floor_char_boundary(MESSAGE_LEN_MAX));
     Failure { code, message: Some(message.into()) }
 }
 
@@ -185,6 +195,8 @@ fn config_type(kind: Kind) -> i8 {
     }
 }
 
+/// As long as anybody reads.
+const MESSAGE_LEN_MAX: usize = 2048;
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const LOGGER: i8 = 8;

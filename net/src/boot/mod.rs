@@ -205,7 +205,8 @@ fn readiness(core: &Core, meta: &Meta, listeners: &[Listener], took: Duration) -
 
 /// Accepts connections until asked to stop.
 async fn serve(core: &Rc<Core>, listeners: &[Listener], control: Inbox<Control>) {
-    core.rt.spawn("positions", positions::keep(Rc::clone(core))).detach();
+    let (stop, stopped) = flume::bounded(0);
+    let keeper = core.rt.spawn("positions", positions::keep(Rc::clone(core), stopped));
     for (index, listener) in listeners.iter().enumerate() {
         let accept = listen::accept(Rc::clone(core), listener.clone(), index);
         core.rt.spawn("accept", accept).detach();
@@ -215,6 +216,9 @@ async fn serve(core: &Rc<Core>, listeners: &[Listener], control: Inbox<Control>)
     if control.recv().await.is_none() {
         std::future::pending::<()>().await;
     }
+    drop(stop);
+    // A panic in it was logged, and leaves nothing half done that sealing does not mend.
+    drop(keeper.await);
 }
 
 fn start_tasks(core: &Rc<Core>) {

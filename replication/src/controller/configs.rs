@@ -1,6 +1,6 @@
 //! IncrementalAlterConfigs and AlterConfigs, of topics and of brokers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use config::alter::{self, Alteration, Op};
 use config::{BrokerScope, ConfigError};
@@ -51,10 +51,12 @@ impl Controller {
     pub fn alter_configs(&mut self, request: &AlterConfigs) -> Decision<Vec<AlterOutcome>> {
         let mut records = Vec::new();
         let mut outcomes = Vec::new();
-        for (index, asked) in request.resources.iter().enumerate() {
-            let others = request.resources.iter().enumerate().filter(|(other, _)| *other != index);
-            let twice = others.into_iter().any(|(_, other)| other.resource == asked.resource);
-            let result = if twice {
+        let mut counts: BTreeMap<&ConfigResource, usize> = BTreeMap::new();
+        for asked in &request.resources {
+            *counts.entry(&asked.resource).or_default() += 1;
+        }
+        for asked in &request.resources {
+            let result = if counts[&asked.resource] > 1 {
                 invalid_request("Each resource must appear at most once.")
             } else {
                 self.alter(asked).map(|changed| records.extend(changed))
@@ -173,6 +175,17 @@ impl Controller {
 
 /// What a broker checks of a request before anything is looked up.
 fn check_keys(change: &ConfigsChange) -> Result<(), Refusal> {
+    let longest = match change {
+        ConfigsChange::Incremental(operations) => {
+            operations.iter().map(|(key, _, value)| length(key, value)).max()
+        }
+        ConfigsChange::Replace(entries) => {
+            entries.iter().map(|(key, value)| length(key, value)).max()
+        }
+    };
+    if longest.is_some_and(|longest| longest > STRING_LEN_MAX) {
+        return Err(too_long());
+    }
     let entries: Vec<(&str, bool)> = match change {
         ConfigsChange::Incremental(operations) => operations
             .iter()
@@ -205,13 +218,21 @@ pub(super) fn check_lengths(values: &ConfigMap) -> Result<(), Refusal> {
     if values.iter().all(|(key, value)| key.len().max(value.len()) <= STRING_LEN_MAX) {
         return Ok(());
     }
-    Err(Refusal::new(
+    Err(too_long())
+}
+
+fn too_long() -> Refusal {
+    Refusal::new(
         ErrorKind::InvalidConfig,
         format!(
             "The configuration value cannot be added because it exceeds the maximum value size of \
              {STRING_LEN_MAX} bytes."
         ),
-    ))
+    )
+}
+
+fn length(key: &str, value: &Option<String>) -> usize {
+    key.len().max(value.as_ref().map_or(0, String::len))
 }
 
 /// Kafka refuses a broker's config as a bad request, but for three kinds.

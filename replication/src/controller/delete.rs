@@ -1,6 +1,6 @@
 //! DeleteTopics, by name or by id.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::ids::TopicId;
 use wire::record::metadata::{MetadataRecord, RemoveTopicRecord};
@@ -8,7 +8,7 @@ use wire::record::metadata::{MetadataRecord, RemoveTopicRecord};
 use super::{Controller, Decision, ErrorKind, Refusal};
 
 /// How a request names a topic; both or neither are the client's mistakes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TopicRef {
     /// By name.
     pub name: Option<String>,
@@ -38,27 +38,33 @@ impl Controller {
             };
             return Decision::unchanged(topics.iter().map(disabled).collect());
         }
-        let mut outcomes = Vec::new();
-        let mut gone = BTreeSet::new();
-        let mut told = Vec::new();
-        for (index, topic) in topics.iter().enumerate() {
-            if told.contains(topic) {
-                continue;
-            }
-            let twice = topics[index + 1..].contains(topic);
-            if twice {
-                told.push(topic.clone());
-            }
-            let result = if twice { Err(duplicate(topic)) } else { self.resolve(topic) };
+        let mut counts: BTreeMap<&TopicRef, usize> = BTreeMap::new();
+        for topic in topics {
+            *counts.entry(topic).or_default() += 1;
+        }
+        let mut outcomes: Vec<DeleteOutcome> = Vec::new();
+        // Where the outcome of a topic is, and the topics that are to go.
+        let (mut places, mut gone) = (BTreeMap::new(), BTreeSet::new());
+        for topic in topics {
+            let result = match counts.insert(topic, 0) {
+                Some(1) => self.resolve(topic),
+                Some(0) | None => continue,
+                Some(_) => Err(duplicate(topic)),
+            };
             match result {
-                Ok(id) if gone.insert(id) => outcomes.push(self.deleted(id)),
-                Ok(id) => {
-                    gone.remove(&id);
-                    outcomes.retain(|outcome: &DeleteOutcome| outcome.id != Some(id));
-                    let text = "The provided topic name maps to an ID that was already supplied.";
-                    let result = Err(Refusal::new(ErrorKind::InvalidRequest, text));
-                    outcomes.push(DeleteOutcome { result, ..self.deleted(id) });
-                }
+                Ok(id) => match places.get(&id) {
+                    None => {
+                        gone.insert(id);
+                        places.insert(id, outcomes.len());
+                        outcomes.push(self.deleted(id));
+                    }
+                    Some(&place) => {
+                        gone.remove(&id);
+                        let text =
+                            "The provided topic name maps to an ID that was already supplied.";
+                        outcomes[place].result = Err(Refusal::new(ErrorKind::InvalidRequest, text));
+                    }
+                },
                 Err(refusal) => outcomes.push(DeleteOutcome {
                     name: topic.name.clone(),
                     id: topic.id,

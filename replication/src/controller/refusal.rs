@@ -77,7 +77,9 @@ pub enum ErrorKind {
 impl Refusal {
     /// With a text.
     pub(super) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: Some(message.into()) }
+        let mut message = message.into();
+        cut(&mut message);
+        Self { kind, message: Some(message) }
     }
 
     /// With the standard text of the code.
@@ -85,6 +87,17 @@ impl Refusal {
         Self { kind, message: None }
     }
 }
+
+/// Keeps what quotes a caller's own words sayable: a protocol string ends at 32 KiB.
+fn cut(message: &mut String) {
+    if message.len() > MESSAGE_LEN_MAX {
+        message.truncate(message.floor_char_boundary(MESSAGE_LEN_MAX));
+        message.push('…');
+    }
+}
+
+/// As long as anybody reads.
+const MESSAGE_LEN_MAX: usize = 2048;
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
