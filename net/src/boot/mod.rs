@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use config::Config;
 use engine::ids::{BrokerId, CoreId};
+use engine::log::ScrubPace;
 use engine::rt::{Inbox, InboxSender, Listener, MeshPort, Rt, inbox, mesh};
 
 pub(crate) use self::dirs::{Dirs, METADATA_TOPIC, random_id};
@@ -224,6 +225,10 @@ async fn serve(core: &Rc<Core>, listeners: &[Listener], control: Inbox<Control>)
 fn start_tasks(core: &Rc<Core>) {
     core.rt.spawn("sweep", background::sweep(Rc::clone(core))).detach();
     core.rt.spawn("housekeeping", background::housekeep(Rc::clone(core))).detach();
+    for dir in &core.dirs {
+        let scrub = Rc::clone(dir).scrub_forever(ScrubPace::default());
+        core.rt.spawn("scrub", scrub).detach();
+    }
 }
 
 /// Binds every listener, so that a busy port is found before anything is written.

@@ -2,6 +2,7 @@
 
 mod basics;
 mod bounds;
+mod damage;
 mod interrupted;
 mod killed;
 mod kit;
