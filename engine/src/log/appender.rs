@@ -350,10 +350,26 @@ impl Appender {
     }
 
     /// Cuts the file to its data and makes that durable; the caller drained before and keeps
-    /// appends away.
+    /// appends away. The file does not grow again before the next append.
     pub(crate) async fn trim(&self) -> io::Result<()> {
+        {
+            let mut state = self.state.borrow_mut();
+            state.closing = true;
+            // Of an append that was given up.
+            state.grow_to = 0;
+            state.grow_error = None;
+        }
+        // A growth under way would make the file longer again once it is cut.
+        let still = || {
+            let state = self.state.borrow();
+            (!state.growing || state.failed.is_some()).then_some(())
+        };
+        self.moved.until(0, still).await;
         let (end, allocated) = {
             let state = self.state.borrow();
+            if let Some(error) = &state.failed {
+                return Err(io::Error::other(error.to_string()));
+            }
             (state.end, state.allocated)
         };
         if end < allocated {
@@ -546,30 +562,22 @@ impl Appender {
 
     /// Length to grow the file to, if an append waits for it or soon will.
     pub(super) fn next_growth(&self) -> Option<Growth> {
-        let state = self.state.borrow();
+        let mut state = self.state.borrow_mut();
         if state.failed.is_some() || state.grow_error.is_some() {
             return None;
         }
-        let step = (state.end / 2).next_multiple_of(GROWTH_MIN).clamp(GROWTH_MIN, GROWTH_MAX);
-        if state.grow_to > state.allocated {
-            let wish = state.grow_to.max(state.allocated.next_multiple_of(BLOCK as u64) + step);
-            return Some(Growth { need: state.grow_to, wish });
-        }
-        // Keep ahead of a steady stream, so that its appends never wait here.
-        let ahead = state.allocated - state.end.min(state.allocated);
-        let steady = state.end > GROWTH_MAX
-            && ahead < GROWTH_MAX / 2
-            && state.stride >= CHUNK_MAX as u64 / 8;
-        steady.then(|| Growth {
-            need: 0,
-            wish: state.allocated.next_multiple_of(BLOCK as u64) + step,
-        })
+        // Not ahead of the data of a file that is being closed; but an append that waits holds the
+        // log's lock, and whoever closes may wait for that.
+        let growth = state.wanted_growth().filter(|growth| growth.need > 0 || !state.closing)?;
+        state.growing = true;
+        Some(growth)
     }
 
     /// Takes in the end of a growth to `length`.
     pub(super) fn grew(&self, growth: Growth, result: io::Result<u64>) {
         {
             let mut state = self.state.borrow_mut();
+            state.growing = false;
             match result {
                 Ok(length) => {
                     state.allocated = state.allocated.max(length);
@@ -602,6 +610,20 @@ impl State {
     /// Nothing waits for the device.
     pub(super) fn is_quiet(&self) -> bool {
         self.synced == self.end && self.flying.is_empty() && self.grow_to <= self.allocated
+    }
+
+    fn wanted_growth(&self) -> Option<Growth> {
+        let step = (self.end / 2).next_multiple_of(GROWTH_MIN).clamp(GROWTH_MIN, GROWTH_MAX);
+        if self.grow_to > self.allocated {
+            let wish = self.grow_to.max(self.allocated.next_multiple_of(BLOCK as u64) + step);
+            return Some(Growth { need: self.grow_to, wish });
+        }
+        // Keep ahead of a steady stream, so that its appends never wait here.
+        let ahead = self.allocated - self.end.min(self.allocated);
+        let steady =
+            self.end > GROWTH_MAX && ahead < GROWTH_MAX / 2 && self.stride >= CHUNK_MAX as u64 / 8;
+        steady
+            .then(|| Growth { need: 0, wish: self.allocated.next_multiple_of(BLOCK as u64) + step })
     }
 
     fn offset_at(&self, position: u64, before: i64) -> i64 {

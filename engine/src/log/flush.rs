@@ -23,11 +23,11 @@ impl Appender {
     pub(super) fn start(self: &Rc<Self>) {
         {
             let mut state = self.state.borrow_mut();
+            state.closing = false;
             if state.running || state.failed.is_some() {
                 return;
             }
             state.running = true;
-            state.closing = false;
         }
         self.cx.rt.spawn("log flush", run(Rc::clone(self))).detach();
     }

@@ -8,3 +8,4 @@ mod killed;
 mod kit;
 mod model;
 mod restart;
+mod trim;
