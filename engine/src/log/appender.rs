@@ -93,7 +93,12 @@ pub(super) struct State {
     pub(super) allocated: u64,
     /// Length that an append waits for.
     grow_to: u64,
+    /// The file is being made longer now.
+    growing: bool,
     grow_error: Option<LogError>,
+    /// Until then appends are refused, since the disk was full for one: those that were sent behind
+    /// it, and might fit, must not get in before it is sent again.
+    refuse_until: Option<Instant>,
     /// Sync up to here whatever the policy says.
     sync_to: u64,
     /// End position and end offset of each append that is not yet synced.
@@ -173,7 +178,9 @@ impl Appender {
                 synced: spec.end,
                 allocated: spec.allocated,
                 grow_to: 0,
+                growing: false,
                 grow_error: None,
+                refuse_until: None,
                 sync_to: 0,
                 marks: VecDeque::new(),
                 progress: Progress { written: spec.end_offset, synced: spec.end_offset },
@@ -378,6 +385,23 @@ impl Appender {
             self.file.sync().await?;
         }
         Ok(())
+    }
+
+    /// Whether the disk was full a moment ago.
+    pub(crate) fn refuses(&self) -> bool {
+        let until = self.state.borrow().refuse_until;
+        until.is_some_and(|until| self.cx.rt.now() < until)
+    }
+
+    /// Notes that the disk was full for an append.
+    pub(crate) fn refuse_for_a_while(&self) {
+        self.state.borrow_mut().refuse_until = Some(self.cx.rt.now() + REFUSE_AFTER_FULL);
+    }
+
+    /// The file now ends with the data.
+    pub(crate) fn was_cut(&self) {
+        let mut state = self.state.borrow_mut();
+        state.allocated = state.end;
     }
 
     /// Gives up for good.
@@ -648,6 +672,8 @@ const CHUNK_MAX: usize = 1 << 20;
 const PARTIAL_WHILE_BUSY: u64 = 256 * 1024;
 /// Bytes of one log that may wait for the device before appends wait.
 const UNWRITTEN_MAX: u64 = 8 << 20;
+/// As long as requests that a producer sent one behind the other take to arrive, and some.
+const REFUSE_AFTER_FULL: Duration = Duration::from_millis(100);
 /// Steps in which the file grows: small at first, since many partitions stay small.
 const GROWTH_MIN: u64 = 64 * 1024;
 const GROWTH_MAX: u64 = 8 << 20;

@@ -1,7 +1,7 @@
 //! Moves what cannot be part of a log out of its way, without losing a byte of it.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::recovery::Report;
@@ -12,8 +12,21 @@ use crate::buf::BLOCK;
 use crate::error::{LogError, is_full};
 use crate::rt::{File, OpenMode};
 
+/// What became of the bytes behind a segment's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tail {
+    /// There were none.
+    None,
+    /// They were zeros.
+    Zeros,
+    /// They are in a file of their own.
+    Aside,
+    /// They are where they were, since the disk has no room for a copy: nothing may be appended.
+    InPlace,
+}
+
 /// Cuts a segment file from byte `end` on; `len` is its length. What is there beside zeros is
-/// copied to a file of its own first. True when there were only zeros.
+/// copied to a file of its own first.
 ///
 /// # Errors
 /// When the copy cannot be made; the segment is unchanged then, but for zeros at its end.
@@ -24,7 +37,7 @@ pub(super) async fn cut(
     len: u64,
     why: &str,
     report: &mut Report,
-) -> Result<bool, LogError> {
+) -> Result<Tail, LogError> {
     let path = segment.path(FileKind::Log);
     let failed = |action: &'static str| {
         let path = path.clone();
@@ -40,14 +53,24 @@ pub(super) async fn cut(
         file.truncate(data_end).await.map_err(failed("truncate"))?;
     }
     if data_end == end {
-        return Ok(true);
+        return Ok(Tail::Zeros);
     }
-    let name = names::aside(&FileKind::Log.name(segment.base), &format!("from-{end}"));
-    let (kept, bytes) = (site.place.get().join(name), data_end - end);
-    copy(site, &file, end, data_end, &kept).await.map_err(|error| match is_full(&error) {
-        true => site.full(),
-        false => LogError::io("write", &kept, &error),
-    })?;
+    let (name, bytes) = (FileKind::Log.name(segment.base), data_end - end);
+    let kept = match copy(site, &file, end, data_end, &name).await {
+        Ok(kept) => kept,
+        Err(error) if is_full(&error) => {
+            tracing::error!(
+                log = &*site.name,
+                segment = segment.base,
+                position = end,
+                bytes,
+                why,
+                "bytes behind the end of the log stay where they are: the disk is full"
+            );
+            return Ok(Tail::InPlace);
+        }
+        Err(error) => return Err(LogError::io("set aside", &path, &error)),
+    };
     tracing::warn!(
         log = &*site.name, segment = segment.base, position = end, bytes, why,
         kept = %kept.display(), "bytes behind the end of the log were set aside"
@@ -55,7 +78,7 @@ pub(super) async fn cut(
     report.cut_bytes += bytes;
     report.aside.push(kept);
     file.truncate(end).await.map_err(failed("truncate"))?;
-    Ok(false)
+    Ok(Tail::Aside)
 }
 
 /// Renames all files of a segment that cannot follow the log's end.
@@ -69,7 +92,8 @@ pub(super) async fn keep_segment(
     report.cut_bytes += segment.size();
     for path in segment.paths() {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let kept = dir.join(names::aside(&name, "unreachable"));
+        let kept = free_name(site, &name, "unreachable").await;
+        let kept = kept.map_err(|error| LogError::io("look at", &dir, &error))?;
         match rt.rename(&path, &kept).await {
             Ok(()) => report.aside.push(kept),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -103,10 +127,33 @@ async fn last_nonzero(file: &File, from: u64, len: u64) -> io::Result<u64> {
     Ok(from)
 }
 
-/// Copies `from..to` of `file` into a new file, durably.
-async fn copy(site: &Site, file: &File, from: u64, to: u64, into: &Path) -> io::Result<()> {
+/// A name under which nothing is kept yet.
+async fn free_name(site: &Site, name: &str, label: &str) -> io::Result<PathBuf> {
+    let mut number = 0;
+    loop {
+        let label = if number == 0 { label.to_owned() } else { format!("{label}-{number}") };
+        let path = site.place.get().join(names::aside(name, &label));
+        if !site.cx.rt.exists(&path).await? {
+            return Ok(path);
+        }
+        number += 1;
+    }
+}
+
+/// Copies `from..to` of `file`, which is called `name`, into a new file, durably.
+async fn copy(site: &Site, file: &File, from: u64, to: u64, name: &str) -> io::Result<PathBuf> {
+    let into = free_name(site, name, &format!("from-{from}")).await?;
+    let copied = copy_into(site, file, from, to, &into).await;
+    if copied.is_err() {
+        // Half a copy is worth nothing, and takes room.
+        let _ = site.cx.rt.remove_file(&into).await;
+    }
+    copied.map(|()| into)
+}
+
+async fn copy_into(site: &Site, file: &File, from: u64, to: u64, into: &Path) -> io::Result<()> {
     let rt = &site.cx.rt;
-    let out = rt.open(into, OpenMode::Create).await?;
+    let out = rt.open(into, OpenMode::CreateNew).await?;
     let base = from - from % BLOCK as u64;
     let mut at = base;
     while at < to {

@@ -7,6 +7,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::appender::Appender;
 use super::blocks::Pages;
 use super::recovery::EPOCHS_FILE;
 use super::segment::Segment;
@@ -21,9 +22,7 @@ impl Log {
         self.check_open()?;
         let (active, appender) = (self.active(), self.appender());
         appender.drain().await?;
-        if let Err(error) = appender.trim().await {
-            return Err(self.fail(&format!("cannot trim a segment: {error}")));
-        }
+        self.trim(&appender).await?;
         let _files = self.files.lock().await;
         active.finish_time_index();
         active.close_sidecar();
@@ -64,10 +63,16 @@ impl Log {
         // Whoever appends now is not idle.
         let Some(_turn) = self.turn.try_lock() else { return Ok(()) };
         appender.rest();
-        match appender.trim().await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.fail(&format!("cannot trim a segment: {error}"))),
+        self.trim(&appender).await
+    }
+
+    /// Cuts the active segment's file to its data, unless there is something behind it.
+    async fn trim(&self, appender: &Appender) -> Result<(), LogError> {
+        if self.leftover.borrow().is_some() {
+            return Ok(());
         }
+        let trimmed = appender.trim().await;
+        trimmed.map_err(|error| self.fail(&format!("cannot trim a segment: {error}")))
     }
 
     /// Writes the files beside a segment's records.

@@ -49,6 +49,7 @@ use names::FileKind;
 pub(crate) use names::doomed_dir;
 pub(crate) use open::LogSpec;
 pub(crate) use reader::Want;
+use recovery::Leftover;
 pub use recovery::Report as RecoveryReport;
 pub use scrub::ScrubPace;
 use segment::Segment;
@@ -82,6 +83,8 @@ pub(crate) struct Log {
     /// Changes that a checkpoint would note, and how many the last one did.
     changes: Cell<u64>,
     captured: Cell<u64>,
+    /// Until this is out of the way, nothing can be appended.
+    leftover: RefCell<Option<Leftover>>,
     /// Positions of offsets that reads ended at lately: the high watermark, the last stable one.
     ends: Cell<[Option<KnownEnd>; 2]>,
 }

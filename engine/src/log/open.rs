@@ -157,6 +157,7 @@ async fn assemble(site: Site, spec: &LogSpec, mut found: Recovered) -> Result<Rc
             high_watermark: Cell::new(found.high_watermark),
             changes: Cell::new(1),
             captured: Cell::new(0),
+            leftover: RefCell::new(found.leftover),
             state: RefCell::new(State {
                 segments: found.segments,
                 active,

@@ -10,6 +10,7 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use super::aside::Tail;
 use super::checkpoint::Entry;
 use super::epochs::EpochCache;
 use super::open::{Listing, LogSpec, indexes_from_files, indexes_of_entry};
@@ -19,9 +20,11 @@ use super::segment::{Indexes, Newest, Segment};
 use super::site::Site;
 use super::truncate::remove_if_there;
 use super::{FileKind, aside, capture, text};
+use crate::buf::BLOCK;
 use crate::error::{LogError, OpenError};
 use crate::ids::Offset;
 use crate::producer::ProducerStates;
+use crate::rt::File;
 use crate::rt::sim::Plant;
 
 /// What opening a log had to do.
@@ -33,6 +36,17 @@ pub struct Report {
     pub cut_bytes: u64,
     /// Where they are kept.
     pub aside: Vec<PathBuf>,
+    /// Offsets whose records are gone, zeros in their place: the first, and the one behind the
+    /// last.
+    pub lost: Vec<(i64, i64)>,
+}
+
+/// Bytes behind the log's end for which the disk had no other place.
+#[derive(Clone, Debug)]
+pub(super) struct Leftover {
+    pub(super) end: u64,
+    pub(super) len: u64,
+    pub(super) why: String,
 }
 
 /// A log as it may be served.
@@ -46,6 +60,7 @@ pub(super) struct Recovered {
     /// Closed segments that were read: what stands beside them has to be written again.
     pub(super) reread: Vec<Rc<Segment>>,
     pub(super) report: Report,
+    pub(super) leftover: Option<Leftover>,
 }
 
 /// One run over one log.
@@ -60,6 +75,7 @@ pub(super) struct Recovery<'a> {
     next: i64,
     reread: Vec<Rc<Segment>>,
     report: Report,
+    leftover: Option<Leftover>,
     /// Whether the hints in `spec` are about this log.
     trusts_hints: bool,
 }
@@ -84,6 +100,7 @@ impl<'a> Recovery<'a> {
             next: 0,
             reread: Vec::new(),
             report: Report::default(),
+            leftover: None,
             trusts_hints: true,
         }
     }
@@ -134,6 +151,7 @@ impl<'a> Recovery<'a> {
             reread: self.reread,
             high_watermark: self.spec.entries.first().map_or(0, |entry| entry.high_watermark),
             report: self.report,
+            leftover: self.leftover,
         })
     }
 
@@ -235,11 +253,8 @@ impl<'a> Recovery<'a> {
         start: Start,
     ) -> Result<(), OpenError> {
         self.next = start.offset;
-        if start.position == 0 {
-            self.epochs.truncate_end(start.base);
-        }
         let todo: Vec<_> = segments.range(start.base..).map(|(_, s)| Rc::clone(s)).collect();
-        let mut whole = true;
+        let (mut whole, mut tail) = (true, Tail::None);
         for segment in &todo {
             let first = segment.base == start.base;
             if !whole || (!first && segment.base < self.next) {
@@ -252,9 +267,13 @@ impl<'a> Recovery<'a> {
             if first {
                 position = start.position;
             } else {
+                if tail == Tail::Zeros && self.next < segment.base {
+                    self.miss(self.next, segment.base);
+                }
                 self.next = segment.base;
             }
-            whole = self.rescan_segment(segment, position).await?;
+            tail = self.rescan_segment(segment, position).await?;
+            whole = matches!(tail, Tail::None | Tail::Zeros);
             self.reread.push(Rc::clone(segment));
         }
         // The last one is the active segment.
@@ -262,19 +281,112 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    /// False when something other than zeros had to be cut from its end.
+    /// Notes records that were synced once and are zeros now.
+    fn miss(&mut self, first: i64, behind: i64) {
+        let log = &*self.site.name;
+        tracing::error!(log, first, behind, "records are lost: there are zeros in their place");
+        self.site.cx.metrics.damage_found.inc();
+        self.report.lost.push((first, behind));
+    }
+
+    /// Reads a segment from `start` on; answers what lay behind its last batch.
     async fn rescan_segment(
         &mut self,
         segment: &Rc<Segment>,
         start: u64,
-    ) -> Result<bool, OpenError> {
+    ) -> Result<Tail, OpenError> {
         let path = segment.path(FileKind::Log);
         let failed = |error: io::Error| LogError::io("read", &path, &error);
         let file = segment.file(&self.site.cx).await?;
         let len = file.len().await.map_err(failed)?;
+        let (mut start, mut read) = (start, self.scan(segment, &file, start, len).await?);
+        if start > 0 && segment.size() == start && self.next == segment.base {
+            // An index told where to start, not at which offset: without a whole batch there, only
+            // those before it can say where the log ends.
+            start = 0;
+            read = self.scan(segment, &file, 0, len).await?;
+        }
+        let (seen, why) = read;
+        if self.site.cx.rt.planted(Plant::LostTruncation) {
+            segment.set_size(len);
+        }
+        let end = segment.size();
+        self.report.rescanned_bytes += end - start;
+        let mut tail = Tail::None;
+        if seen != end {
+            segment.resume_sidecar(&self.site.cx, end).await?;
+        }
+        if len > end {
+            segment.cut_sidecar_file(&self.site.cx, end).await?;
+            tail = aside::cut(self.site, segment, end, len, &why, &mut self.report).await?;
+        }
+        if tail == Tail::InPlace {
+            self.leftover = Some(Leftover { end, len, why });
+        }
+        self.harden(segment, &file, start, end).await?;
+        segment.set_on_disk(end);
+        Ok(tail)
+    }
+
+    /// Makes what was read durable, which is about to be served.
+    ///
+    /// A sync alone may not do it: if one failed before the process ended, what it left behind
+    /// can still be read and counts as written, yet no later sync writes it. So it is all written
+    /// again, and the length is set again.
+    async fn harden(
+        &self,
+        segment: &Segment,
+        file: &File,
+        start: u64,
+        end: u64,
+    ) -> Result<(), LogError> {
+        let path = segment.path(FileKind::Log);
+        let hardened: io::Result<()> = async {
+            if !self.spec.closed_in_order {
+                self.rewrite(file, start, end).await?;
+                if self.leftover.is_none() {
+                    file.truncate(end).await?;
+                }
+            }
+            file.sync().await
+        }
+        .await;
+        hardened.map_err(|error| LogError::io("make durable", &path, &error))
+    }
+
+    /// Writes the blocks of `start..end` again, as they are; the file may become longer by zeros.
+    async fn rewrite(&self, file: &File, start: u64, end: u64) -> io::Result<()> {
+        let mut at = start - start % BLOCK as u64;
+        while at < end {
+            let valid = usize::try_from((end - at).min(REWRITE_BYTES)).expect("a piece");
+            let len = valid.next_multiple_of(BLOCK);
+            let read = file.read_at(at, len).await?;
+            if read.len() < valid {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let mut piece = self.site.cx.rt.alloc(len);
+            let (whole, padding) = piece.split_at_mut(read.len());
+            whole.copy_from_slice(&read);
+            padding.fill(0);
+            file.write_at(Rc::new(piece), len, at).await?;
+            at += len as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads the batches of `start..len` as far as they continue the log. Answers how far it read,
+    /// and why no further.
+    async fn scan(
+        &mut self,
+        segment: &Rc<Segment>,
+        file: &File,
+        start: u64,
+        len: u64,
+    ) -> Result<(u64, String), OpenError> {
         let interval = self.spec.config.index_interval_bytes;
         let mut scanner = Scanner::new(&self.site.cx.rt, file.clone(), start, len);
         if start == 0 {
+            self.epochs.truncate_end(segment.base);
             segment.set_indexes(Some(Indexes::default()));
             segment.set_newest(Newest::NONE);
             segment.set_last_batch(None);
@@ -291,38 +403,24 @@ impl<'a> Recovery<'a> {
             _ => segment.resume_sidecar(&self.site.cx, start).await?,
         }
         let mut seen = start;
-        let why = loop {
+        loop {
             let next = scanner.next(|bytes| {
                 segment.note_bytes(seen, bytes);
                 seen += bytes.len() as u64;
             });
-            let found = match next.await.map_err(failed)? {
+            let next = next
+                .await
+                .map_err(|error| LogError::io("read", &segment.path(FileKind::Log), &error))?;
+            let found = match next {
                 Ok(found) => found,
-                Err(End::OfFile) => break String::new(),
-                Err(end) => break end.to_string(),
+                Err(End::OfFile) => return Ok((seen, String::new())),
+                Err(end) => return Ok((seen, end.to_string())),
             };
             if let Err(why) = self.take(segment, &found) {
-                break why;
+                return Ok((seen, why));
             }
             segment.note_batch(&found.header, found.position, interval);
-        };
-        if self.site.cx.rt.planted(Plant::LostTruncation) {
-            segment.set_size(len);
         }
-        let end = segment.size();
-        self.report.rescanned_bytes += end - start;
-        let mut whole = true;
-        if seen != end {
-            segment.resume_sidecar(&self.site.cx, end).await?;
-        }
-        if len > end {
-            segment.cut_sidecar_file(&self.site.cx, end).await?;
-            whole = aside::cut(self.site, segment, end, len, &why, &mut self.report).await?;
-        }
-        // What was read may still be in the device's cache only; it is about to be served.
-        file.sync().await.map_err(|error| LogError::io("sync", &path, &error))?;
-        segment.set_on_disk(end);
-        Ok(whole)
     }
 
     /// Begins a sidecar anew, together with the reading of its segment.
@@ -376,3 +474,5 @@ pub(super) fn snapshots_at_most(snapshots: &[i64], offset: i64) -> &[i64] {
 pub(super) const EPOCHS_FILE: &str = "leader-epoch-checkpoint";
 /// Bytes of one that has an epoch for every start of a busy broker in decades.
 const EPOCHS_MAX: usize = 16 << 20;
+/// Bytes that are written again at a time.
+const REWRITE_BYTES: u64 = 1 << 20;

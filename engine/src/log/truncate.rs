@@ -19,6 +19,7 @@ impl Log {
             return Ok(());
         }
         let end = end.max(self.log_start());
+        self.clear_leftover().await?;
         self.appender().drain().await?;
         let place = self.look_until(|log, held: &Held| log.look_up(end, held)).await?;
         let Some(place) = place else { return Ok(()) };

@@ -4,6 +4,8 @@ use std::rc::Rc;
 
 use super::Log;
 use super::appender::Appender;
+use super::aside::{self, Tail};
+use super::recovery::{Leftover, Report};
 use super::segment::Segment;
 use crate::batch::header::{BatchHeader, HEADER_BYTES};
 use crate::error::LogError;
@@ -26,11 +28,44 @@ impl Log {
     /// `DiskFull`, after which the log is as before.
     pub(crate) async fn prepare(self: &Rc<Self>, load: Load) -> Result<(), LogError> {
         self.check_open()?;
+        if self.appender().uncommitted() > 0 {
+            // A panic came between. Half an append must not be committed with the next one.
+            return Err(self.fail("an append broke off"));
+        }
+        if self.appender().refuses() {
+            return Err(self.site.full());
+        }
+        let room = self.make_room(load).await;
+        if let Err(LogError::DiskFull { .. }) = &room {
+            self.appender().refuse_for_a_while();
+        }
+        room
+    }
+
+    async fn make_room(self: &Rc<Self>, load: Load) -> Result<(), LogError> {
+        self.clear_leftover().await?;
         if self.should_roll(load) {
             self.roll().await?;
         }
         let appender = self.appender();
         appender.reserve(load.bytes).await
+    }
+
+    /// Moves bytes out of the way that recovery left behind the log's end, since the disk was full.
+    /// The caller holds the append lock.
+    pub(super) async fn clear_leftover(&self) -> Result<(), LogError> {
+        let Some(Leftover { end, len, why }) = self.leftover.borrow().clone() else {
+            return Ok(());
+        };
+        let (segment, mut report) = (self.active(), Report::default());
+        match aside::cut(&self.site, &segment, end, len, &why, &mut report).await? {
+            Tail::InPlace => return Err(self.site.full()),
+            Tail::None | Tail::Zeros | Tail::Aside => {}
+        }
+        self.site.cx.metrics.set_aside_bytes.add(report.cut_bytes);
+        self.appender().was_cut();
+        *self.leftover.borrow_mut() = None;
+        Ok(())
     }
 
     /// Appends one batch. [`Log::prepare`] made the room.
@@ -89,6 +124,7 @@ impl Log {
     /// A segment is begun only after everything before it is synced, so recovery may take any
     /// segment that has a successor for whole.
     pub(crate) async fn roll(self: &Rc<Self>) -> Result<(), LogError> {
+        self.clear_leftover().await?;
         let (old, appender) = (self.active(), self.appender());
         appender.drain().await?;
         if let Err(error) = appender.trim().await {

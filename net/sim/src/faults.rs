@@ -19,9 +19,9 @@ pub enum Fault {
     CrashInRecovery,
     /// The node is stopped in order and started again: every partition changes its leader epoch.
     Restart,
-    /// Writes fail; the machine goes down later.
+    /// Writes fail; the process or the machine goes down later.
     FailedWrite,
-    /// Syncs fail; the machine goes down later.
+    /// Syncs fail; the process or the machine goes down later, and the machine after that.
     FailedSync,
     /// Reads fail.
     FailedRead,

@@ -266,25 +266,25 @@ impl Run {
     /// Some operations of a kind fail, and later the node goes down: by then a partition that saw
     /// it has stopped, and its clients wait.
     ///
-    /// After a failed sync it is the machine that goes down: a process alone that came back would
-    /// read what the kernel holds and will never write, and no later sync would tell it.
+    /// Where only the process goes down and comes back, the machine follows: what a failed sync
+    /// left behind can be read until then, and no later sync of it alone writes it.
     fn fail_disk(&mut self, fault: Fault) {
         let op = fault.disk_op().expect("a fault of the disk");
         for _ in 0..self.rng.between(1, 3) {
             self.world.fail_next(self.cluster.node, faults::data_dir(), op, EIO);
         }
-        if fault == Fault::FailedSync {
-            self.end = Crash::PowerLoss;
-        }
+        self.end = faults::crash(&mut self.rng);
         let scene = Rc::clone(&self.scene);
         let until = scene.operations.get() + 30;
         self.drive(|| scene.operations.get() >= until || scene.busy.get() == 0);
         self.world.clear_faults(self.cluster.node);
-        match fault {
-            Fault::FailedSync => self.bounce(Crash::PowerLoss),
-            _ => self.bounce_somehow(),
-        }
+        self.bounce_somehow();
         self.end = Crash::Kill;
+        if fault == Fault::FailedSync {
+            let until = scene.operations.get() + u32::try_from(self.rng.below(30)).expect("few");
+            self.drive(|| scene.operations.get() >= until || scene.busy.get() == 0);
+            self.bounce(Crash::PowerLoss);
+        }
     }
 
     /// A bit of a closed segment turns on the disk, and later back. Whoever reads it meanwhile gets

@@ -27,8 +27,8 @@ pub use own::OwnState;
 use super::checkpoint::{Checkpoint, Entry};
 use super::names::{DirKind, dir_kind};
 use super::own::OwnFileError;
-use crate::error::DirError;
-use crate::ids::TopicId;
+use crate::error::{DirError, is_full};
+use crate::ids::{Offset, TopicId};
 use crate::rt::{FileLock, Rt};
 
 /// What a path that is to be a log directory holds now.
@@ -209,7 +209,13 @@ impl DirContents {
         let begun: io::Result<()> = async {
             // Replacing the file also makes the names in the root durable, which a killed process
             // may have left undone.
-            running.write(rt, &self.path).await?;
+            match running.write(rt, &self.path).await {
+                Err(error) if is_full(&error) => {
+                    // Without it nothing is believed at the next start, which is slow and safe.
+                    OwnState::forget(rt, &self.path).await?;
+                }
+                other => other?,
+            }
             CleanShutdown::clear(rt, &self.path).await
         }
         .await;

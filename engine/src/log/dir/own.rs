@@ -53,6 +53,14 @@ impl OwnState {
         rt.replace_file(&dir.join(Self::FILE), &own::encode(KIND, &payload)).await
     }
 
+    /// Removes the file, durably.
+    pub(super) async fn forget(rt: &Rt, dir: &Path) -> io::Result<()> {
+        match rt.remove_file(&dir.join(Self::FILE)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => rt.sync_dir(dir).await,
+        }
+    }
+
     /// Whether nobody else used the directory since, as far as can be told.
     pub(super) fn continues(&self, clean: Option<CleanShutdown>) -> bool {
         self.stopped == clean.map(|clean| clean.broker_epoch)

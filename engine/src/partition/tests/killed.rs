@@ -1,15 +1,15 @@
 //! A process that is killed at any moment of creating a partition, and a power cut later.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use config::TopicConfig;
 
 use super::kit::*;
+use super::restart::on;
 use crate::ids::CoreId;
-use crate::rt::Rt;
-use crate::rt::sim::{Crash, NodeId, SimOptions, World};
+use crate::partition::AppendOptions;
+use crate::rt::sim::{Crash, DiskOp, SimOptions, World};
 
 #[test]
 fn a_partition_whose_creator_was_killed_survives_a_power_cut() {
@@ -37,16 +37,32 @@ fn a_partition_whose_creator_was_killed_survives_a_power_cut() {
     }
 }
 
-/// Runs `f` on the node until it ends.
-fn on<F: Future<Output = ()> + 'static>(world: &World, node: NodeId, f: impl FnOnce(Rt) -> F) {
-    let rt = world.rt(node, CoreId(0));
-    let task = rt.spawn("test", f(rt.clone()));
-    let done = Rc::new(Cell::new(false));
-    let is_done = Rc::clone(&done);
-    rt.spawn("test end", async move {
-        task.await.expect("no panic");
-        is_done.set(true);
-    })
-    .detach();
-    assert!(world.run_until(Duration::from_secs(60), || done.get()), "it ends");
+#[test]
+fn what_a_failed_sync_left_behind_is_durable_before_it_is_served() {
+    for seed in 0..40 {
+        let world = Rc::new(World::new(seed, SimOptions::default()));
+        let node = world.add_node(1);
+        let disk = Rc::clone(&world);
+        on(&world, node, async move |rt| {
+            let partition = Kit::start(&rt).await.lead(TopicConfig::default(), 0).await;
+            produce(&partition, batch(0, 1, 100)).await;
+            disk.fail_next(node, &partition_dir(), DiskOp::Sync, libc::EIO);
+            let lost = batch(1, 1, 20_000);
+            let lost = partition.append_as_leader(lost, AppendOptions::default()).await;
+            let last = lost.expect("taken").last;
+            partition.acked(last).await.expect_err("its sync fails");
+        });
+        world.crash(node, Crash::Kill);
+        world.restart(node);
+        let seen = on(&world, node, async |rt| {
+            let partition = Kit::start(&rt).await.lead(TopicConfig::default(), 1).await;
+            read_all(&partition, 0).await
+        });
+        world.crash(node, Crash::PowerLoss);
+        world.restart(node);
+        on(&world, node, async move |rt| {
+            let partition = Kit::start(&rt).await.lead(TopicConfig::default(), 2).await;
+            assert_eq!(read_all(&partition, 0).await, seen, "seed {seed}");
+        });
+    }
 }

@@ -1,5 +1,6 @@
 //! Tests of the partition on the simulated runtime.
 
+mod aside;
 mod basics;
 mod bounds;
 mod damage;
