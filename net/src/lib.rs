@@ -37,3 +37,4 @@ mod side;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod whereabouts;
