@@ -63,8 +63,7 @@ impl Log {
             let surplus_here = surplus > 0 && surplus >= segment.size();
             let old = match config.retention_ms.filter(|_| config.cleanup_policy.delete) {
                 Some(keep_ms) if !passed && !surplus_here => {
-                    let newest = self.newest_of(segment).await?;
-                    now_ms.saturating_sub(newest) > keep_ms
+                    now_ms.saturating_sub(self.age_from(segment).await?) > keep_ms
                 }
                 _ => false,
             };
@@ -75,6 +74,18 @@ impl Log {
             gone = at + 1;
         }
         Ok(gone)
+    }
+
+    /// The time that a segment's age counts from: its largest timestamp, or where its records have
+    /// none the time of its last change, as in Kafka.
+    async fn age_from(self: &Rc<Self>, segment: &Rc<Segment>) -> Result<i64, LogError> {
+        let newest = self.newest_of(segment).await?;
+        if newest >= 0 {
+            return Ok(newest);
+        }
+        let file = segment.file(&self.site.cx).await?;
+        let modified = file.modified_ms().await;
+        modified.map_err(|error| LogError::io("look at", &segment.path(FileKind::Log), &error))
     }
 
     /// Takes a segment out of the log and renames its files. The caller holds the append lock, and

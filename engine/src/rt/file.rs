@@ -151,6 +151,17 @@ impl File {
         }
     }
 
+    /// When the file last changed, in Unix milliseconds.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    pub async fn modified_ms(&self) -> io::Result<i64> {
+        match &self.0 {
+            FileForm::Real(file) => file.modified_ms(),
+            FileForm::Sim(file) => file.modified_ms().await,
+        }
+    }
+
     /// Closes the file if this is its last clone, and waits for that; otherwise only lets go of
     /// this clone.
     ///

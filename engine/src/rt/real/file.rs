@@ -286,8 +286,17 @@ impl OpenFile {
         self.core.in_pool(move || fs::File::from(fd).set_len(len)).await
     }
 
-    /// Asks the inode, not the path: the file may have been renamed or removed.
     pub(in crate::rt) fn len(&self) -> io::Result<u64> {
+        Ok(u64::try_from(self.stat()?.st_size).unwrap_or(0))
+    }
+
+    pub(in crate::rt) fn modified_ms(&self) -> io::Result<i64> {
+        let stat = self.stat()?;
+        Ok(stat.st_mtime * 1_000 + stat.st_mtime_nsec / 1_000_000)
+    }
+
+    /// Asks the inode, not the path: the file may have been renamed or removed.
+    fn stat(&self) -> io::Result<libc::stat64> {
         // SAFETY: `stat` is plain data for the kernel to fill, for which all zeros is a value, and
         // the descriptor is open.
         let (result, stat) = unsafe {
@@ -295,7 +304,7 @@ impl OpenFile {
             (libc::fstat64(self.dma.as_raw_fd(), &raw mut stat), stat)
         };
         match result {
-            0 => Ok(u64::try_from(stat.st_size).unwrap_or(0)),
+            0 => Ok(stat),
             _ => Err(io::Error::last_os_error()),
         }
     }

@@ -36,6 +36,8 @@ struct FileNode {
     late: Option<(u64, Vec<u8>)>,
     /// A name of this file was removed, so it may be garbage.
     unlinked: bool,
+    /// When it last changed, in Unix milliseconds.
+    modified_ms: i64,
 }
 
 /// A file system mounted somewhere in the node's tree: one disk that can be slow, full or broken.
@@ -230,6 +232,17 @@ impl Fs {
         let mount = file.mount;
         self.mounts[mount].used_bytes -= freed;
         Ok(())
+    }
+
+    /// Notes that a file changed now.
+    pub(super) fn modified(&mut self, ino: Ino, wall_ms: i64) {
+        if let Ok(file) = self.file_mut(ino) {
+            file.modified_ms = wall_ms;
+        }
+    }
+
+    pub(super) fn modified_ms(&self, ino: Ino) -> io::Result<i64> {
+        Ok(self.file(ino)?.modified_ms)
     }
 
     pub(super) fn len(&self, ino: Ino) -> io::Result<u64> {
@@ -452,7 +465,8 @@ impl Fs {
 impl FileNode {
     fn new(mount: usize) -> Self {
         let contents = Contents::default();
-        Self { contents, mount, charged_bytes: 0, open: 0, late: None, unlinked: false }
+        let (charged_bytes, open, late) = (0, 0, None);
+        Self { contents, mount, charged_bytes, open, late, unlinked: false, modified_ms: 0 }
     }
 
     fn recharge(&mut self) -> u64 {

@@ -277,6 +277,7 @@ impl OpenFile {
         let (disks, path) = (self.core.disks().clone(), self.path.clone());
         let takes = self.core.random(|rng| disks.duration(&path, bytes.len(), rng));
         let id = disks.0.borrow_mut().begin_write(self.ino, pos, bytes)?;
+        disks.0.borrow_mut().modified(self.ino, self.core.wall_ms());
         self.core.call_after(takes, move |core| {
             let mut fs = disks.0.borrow_mut();
             let fault = fs.fault(&path, DiskOp::Write);
@@ -330,6 +331,7 @@ impl OpenFile {
 
     pub(in crate::rt) async fn truncate(&self, len: u64) -> io::Result<()> {
         let ino = self.ino;
+        self.core.disks().0.borrow_mut().modified(ino, self.core.wall_ms());
         self.op(DiskOp::Meta, 0, move |fs, _| fs.set_len(ino, len)).await
     }
 
@@ -348,6 +350,11 @@ impl OpenFile {
     pub(in crate::rt) async fn len(&self) -> io::Result<u64> {
         let ino = self.ino;
         self.op(DiskOp::Meta, 0, move |fs, _| fs.len(ino)).await
+    }
+
+    pub(in crate::rt) async fn modified_ms(&self) -> io::Result<i64> {
+        let ino = self.ino;
+        self.op(DiskOp::Meta, 0, move |fs, _| fs.modified_ms(ino)).await
     }
 
     async fn op<R: 'static>(
