@@ -6,6 +6,8 @@ use std::rc::Rc;
 use crate::batch::Scratch;
 use crate::buf::{ChunkPool, PoolUsage};
 use crate::cache::{Cold, SegmentUid, TailBudget};
+use crate::log::ShelfLimits;
+use crate::log::shelf::Shelf;
 use crate::metrics;
 use crate::producer::ProducerLimits;
 use crate::rt::Rt;
@@ -20,6 +22,8 @@ pub struct EngineLimits {
     pub cold_bytes: usize,
     /// Appended bytes that the device has not taken yet; more make appends wait.
     pub dirty_bytes: usize,
+    /// What closed segments hold.
+    pub shelf: ShelfLimits,
 }
 
 /// Memory that one core's logs use.
@@ -32,6 +36,10 @@ pub struct EngineMemory {
     pub cold_bytes: usize,
     /// Appended bytes that the device has not taken yet.
     pub dirty_bytes: usize,
+    /// Closed segments that have something in memory.
+    pub shelf_segments: usize,
+    /// Indexes and checksums of those.
+    pub shelf_bytes: usize,
     /// All chunks, by whether the engine holds them or only slices elsewhere do.
     pub chunks: PoolUsage,
 }
@@ -46,6 +54,7 @@ pub struct EngineCx {
     pub(crate) tails: Rc<TailBudget>,
     pub(crate) cold: Rc<Cold>,
     pub(crate) dirty: Dirty,
+    pub(crate) shelf: Shelf,
     /// For opening compressed batches, one at a time.
     pub(crate) scratch: RefCell<Scratch>,
     producer_limits: Cell<ProducerLimits>,
@@ -80,7 +89,12 @@ pub(crate) struct Dirty {
 
 impl Default for EngineLimits {
     fn default() -> Self {
-        Self { tail_bytes: 64 << 20, cold_bytes: 32 << 20, dirty_bytes: 32 << 20 }
+        Self {
+            tail_bytes: 64 << 20,
+            cold_bytes: 32 << 20,
+            dirty_bytes: 32 << 20,
+            shelf: ShelfLimits::default(),
+        }
     }
 }
 
@@ -98,6 +112,7 @@ impl EngineCx {
                 bytes_max: limits.dirty_bytes as u64,
                 waiters: Waiters::default(),
             },
+            shelf: Shelf::new(limits.shelf),
             scratch: RefCell::default(),
             producer_limits: Cell::default(),
             next_uid: Cell::new(0),
@@ -108,7 +123,10 @@ impl EngineCx {
     /// Memory in use.
     #[must_use]
     pub fn memory(&self) -> EngineMemory {
+        let (shelf_segments, shelf_bytes) = self.shelf.usage();
         EngineMemory {
+            shelf_segments,
+            shelf_bytes,
             tail_bytes: self.tails.bytes(),
             cold_bytes: self.cold.bytes(),
             dirty_bytes: usize::try_from(self.dirty.bytes.get()).unwrap_or(usize::MAX),

@@ -32,7 +32,7 @@ impl Log {
         drop(turn);
         appender.sync_through(entry.position).await.ok()?;
         if let Some(txns) = txns {
-            self.save(&segment, FileKind::TxnIndex, &txns).await.ok()?;
+            self.save_txns(&segment, &txns).await.ok()?;
         }
         if let Err(error) = self.write_tails(&segment, tails).await {
             tracing::warn!(log = &*self.site.name, %error, "cannot write an index");

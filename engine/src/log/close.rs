@@ -33,6 +33,7 @@ impl Log {
         self.state.borrow_mut().closed = true;
         appender.rest();
         for segment in self.segments_from(i64::MIN) {
+            segment.pin(&self.site.cx);
             segment.close_file();
         }
         self.progressed();
@@ -50,11 +51,10 @@ impl Log {
     /// Frees what a log needs only while it is written: once nothing was appended for a while, the
     /// flush task ends and the file is cut to its data.
     pub(crate) async fn rest_if_idle(&self) -> Result<(), LogError> {
-        let now = self.site.cx.rt.now();
         let mut closed = self.segments_from(i64::MIN);
         closed.pop();
         for segment in closed {
-            segment.rest_unless_used(now, IDLE * 6);
+            segment.rest_unless_used(&self.site.cx, IDLE * 6);
         }
         let appender = self.appender();
         if !appender.is_idle(IDLE) {
@@ -79,7 +79,8 @@ impl Log {
     pub(super) async fn save_segment(&self, segment: &Rc<Segment>) {
         self.save_indexes(segment).await;
         if let Some(txns) = segment.txns_to_save() {
-            let _ = self.save(segment, FileKind::TxnIndex, &txns).await;
+            // Told there, and not to be forgotten: it is in memory only.
+            let _ = self.save_txns(segment, &txns).await;
         }
         if let Some(pages) = segment.pages_to_save() {
             self.save_blocks(segment, pages).await;
@@ -113,6 +114,15 @@ impl Log {
         if offsets.is_ok() && times.is_ok() {
             segment.set_saved(entries);
         }
+    }
+
+    /// Writes the aborted transactions.
+    pub(super) async fn save_txns(&self, segment: &Segment, txns: &[u8]) -> io::Result<()> {
+        let saved = self.save(segment, FileKind::TxnIndex, txns).await;
+        if saved.is_err() {
+            segment.set_txns_changed();
+        }
+        saved
     }
 
     /// Replaces a file beside a segment; a failure is reported here.

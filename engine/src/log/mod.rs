@@ -29,6 +29,7 @@ mod retention;
 mod scan;
 mod scrub;
 mod segment;
+pub(crate) mod shelf;
 mod sidecar;
 mod site;
 mod text;
@@ -53,6 +54,7 @@ use recovery::Leftover;
 pub use recovery::Report as RecoveryReport;
 pub use scrub::ScrubPace;
 use segment::Segment;
+pub use shelf::ShelfLimits;
 pub(crate) use write::Load;
 
 use crate::batch::header::BatchView;

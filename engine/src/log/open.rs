@@ -113,6 +113,9 @@ impl Log {
             segment.close_sidecar();
             log.save_segment(&segment).await;
         }
+        let mut closed = log.segments_from(i64::MIN);
+        closed.pop();
+        closed.iter().for_each(|segment| segment.unpin(cx));
         spec.dir.register(&log);
         Ok((log, report))
     }
@@ -124,6 +127,7 @@ impl Log {
             Some(indexes) => adopt_indexes(segment, indexes),
             None => self.rebuild_indexes(segment).await?,
         }
+        self.site.cx.shelf.touch(segment);
         Ok(())
     }
 }

@@ -93,6 +93,7 @@ impl Log {
     async fn remove_segment(&self, dir: &LogDir, segment: &Rc<Segment>) -> Result<(), LogError> {
         let Some(next) = self.next_base(segment) else { return Ok(()) };
         // An open file outlives its name.
+        segment.pin(&self.site.cx);
         segment.file(&self.site.cx).await?;
         self.state.borrow_mut().segments.remove(&segment.base);
         self.raise_log_start(next);

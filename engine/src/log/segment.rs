@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,11 @@ pub(crate) struct Segment {
     read_ends: Cell<[u64; READERS]>,
     /// When anything of the segment was last used.
     used: Cell<Instant>,
+    /// Appended to, or worked on: it keeps what it has in memory.
+    pinned: Cell<bool>,
+    /// Its place in the core's [`Shelf`](super::shelf::Shelf).
+    pub(super) shelved: Cell<u64>,
+    me: Weak<Self>,
 }
 
 /// Both indexes of a segment.
@@ -98,7 +103,7 @@ impl Segment {
         size: u64,
         generation: u64,
     ) -> Rc<Self> {
-        Rc::new(Self {
+        Rc::new_cyclic(|me| Self {
             base,
             uid: cx.segment_uid(),
             log: Arc::clone(log),
@@ -120,6 +125,9 @@ impl Segment {
             sidecar: RefCell::new(None),
             read_ends: Cell::new([u64::MAX; READERS]),
             used: Cell::new(cx.rt.now()),
+            pinned: Cell::new(true),
+            shelved: Cell::new(0),
+            me: Weak::clone(me),
         })
     }
 
@@ -194,13 +202,47 @@ impl Segment {
     pub(crate) async fn file(&self, cx: &EngineCx) -> Result<File, LogError> {
         let open = self.file.borrow().clone();
         if let Some(file) = open {
+            cx.shelf.touch(self);
             return Ok(file);
         }
         let path = self.path(FileKind::Log);
         let file = cx.rt.open(&path, OpenMode::ReadWrite).await;
         let file = file.map_err(|error| LogError::io("open", &path, &error))?;
         *self.file.borrow_mut() = Some(file.clone());
+        cx.shelf.touch(self);
         Ok(file)
+    }
+
+    /// Keeps everything in memory from now on: the segment is appended to, or its files go.
+    pub(crate) fn pin(&self, cx: &EngineCx) {
+        self.pinned.set(true);
+        cx.shelf.remove(self);
+    }
+
+    /// From now on the segment is closed, and lets go of what was unused for long.
+    pub(crate) fn unpin(&self, cx: &EngineCx) {
+        self.pinned.set(false);
+        if self.file.borrow().is_some() || self.memory_bytes() > 0 {
+            cx.shelf.touch(self);
+        }
+    }
+
+    pub(super) fn is_pinned(&self) -> bool {
+        self.pinned.get()
+    }
+
+    pub(super) fn weak(&self) -> Weak<Self> {
+        Weak::clone(&self.me)
+    }
+
+    /// Bytes of what can be read again.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let indexes = self.with_indexes(|indexes| {
+            indexes.offsets.len() * OffsetIndex::ENTRY + indexes.times.len() * TimeIndex::ENTRY
+        });
+        let checksums = self.sidecar.borrow().as_ref().map_or(0, |sidecar| sidecar.count() * 4);
+        let txns = self.txn_count() * size_of::<AbortedTxn>();
+        indexes.unwrap_or(0) + checksums + txns
     }
 
     pub(crate) fn set_file(&self, file: File) {
@@ -355,17 +397,27 @@ impl Segment {
         slot.is_some() || from == 0
     }
 
-    /// Lets go of what can be read again, if nobody used it for `time`: the open file, the
-    /// indexes, the checksums. For closed segments.
-    pub(crate) fn rest_unless_used(&self, now: Instant, time: Duration) {
-        if now - self.used.get() >= time {
-            self.close_file();
-            self.set_indexes(None);
-            *self.sidecar.borrow_mut() = None;
-            if !self.txns_changed.get() {
-                *self.txns.borrow_mut() = None;
-            }
+    /// Lets go of what can be read again, if nobody used it for `time`. For closed segments.
+    pub(crate) fn rest_unless_used(&self, cx: &EngineCx, time: Duration) {
+        if !self.is_pinned() && cx.rt.now() - self.used.get() >= time {
+            cx.shelf.remove(self);
+            self.rest();
         }
+    }
+
+    /// Lets go of what can be read again: the open file, the indexes, the checksums.
+    pub(super) fn rest(&self) {
+        self.close_file();
+        self.set_indexes(None);
+        *self.sidecar.borrow_mut() = None;
+        if !self.txns_changed.get() {
+            *self.txns.borrow_mut() = None;
+        }
+    }
+
+    /// Notes that the file of aborted transactions is behind.
+    pub(super) fn set_txns_changed(&self) {
+        self.txns_changed.set(true);
     }
 
     /// Reads the cold window at `start`, as far as the device has it.

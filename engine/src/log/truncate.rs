@@ -46,6 +46,7 @@ impl Log {
         let rt = self.site.cx.rt.clone();
         let later: Vec<_> = self.segments_from(segment.base).into_iter().skip(1).collect();
         let files = self.files.lock().await;
+        segment.pin(&self.site.cx);
         self.appender().rest();
         for gone in later.iter().rev() {
             self.forget(gone);
@@ -66,6 +67,8 @@ impl Log {
         self.forget(segment);
         segment.set_size(position);
         segment.cut_indexes(position, end);
+        // One that was closed may not have them in memory.
+        segment.txns(&self.site.cx).await?;
         segment.truncate_txns(end);
         segment.resume_sidecar(&self.site.cx, position).await?;
         self.rescan_newest(segment).await?;

@@ -147,6 +147,7 @@ impl Log {
         state.active = fresh;
         state.appender = next;
         drop(state);
+        old.unpin(&self.site.cx);
         self.note_change();
         self.site.cx.metrics.segments_rolled.inc();
         self.site.dir.checkpoint_soon();

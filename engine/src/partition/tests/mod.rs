@@ -10,3 +10,4 @@ mod kit;
 mod model;
 mod restart;
 mod trim;
+mod upkeep;
