@@ -20,6 +20,7 @@ use crate::api::init_producer_id::ProducerIds;
 use crate::conn::budget::{Budget, Pinned};
 use crate::conn::read::Memory;
 use crate::conn::watch::Watch;
+use crate::deadlines::Deadlines;
 use crate::listen::Seats;
 use crate::mesh::{Mesh, Msg};
 use crate::meta::Meta;
@@ -42,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) writers: Writers,
     /// The connections of this core, for its sweep.
     pub(crate) conns: RefCell<Slab<Rc<Watch>>>,
+    /// What requests of this core wait for at most.
+    pub(crate) deadlines: Rc<Deadlines>,
     /// Core 0's count of all connections.
     pub(crate) seats: Seats,
     pub(crate) metrics: NetMetrics,
@@ -95,6 +98,7 @@ impl Core {
             pinned: Pinned::new(size(share.pinned), size(share.pinned_by_connection)),
             writers: Writers::default(),
             conns: RefCell::default(),
+            deadlines: Rc::default(),
             seats: Seats::new(node.cores),
             metrics: NetMetrics::default(),
             quiet: QuietLines::default(),

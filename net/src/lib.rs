@@ -20,6 +20,7 @@ mod background;
 pub mod boot;
 mod conn;
 mod core;
+mod deadlines;
 mod listen;
 mod mesh;
 mod meta;

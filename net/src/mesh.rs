@@ -396,9 +396,9 @@ macro_rules! calls {
             $($(#[$doc])* $name($work),)*
         }
 
-        /// What came of a call.
+        /// What came of a call. Boxed: most lanes carry small messages.
         pub(crate) enum Reply {
-            $($name($outcome),)*
+            $($name(Box<$outcome>),)*
             /// The serving future panicked.
             Panicked,
         }
@@ -413,7 +413,7 @@ macro_rules! calls {
 
             fn outcome(reply: Reply) -> Option<$outcome> {
                 match reply {
-                    Reply::$name(outcome) => Some(outcome),
+                    Reply::$name(outcome) => Some(*outcome),
                     _ => None,
                 }
             }
@@ -426,7 +426,8 @@ macro_rules! calls {
         fn serve(core: &Rc<Core>, from: CoreId, ticket: Ticket, call: Call) {
             match call {
                 $(Call::$name(work) => {
-                    let serving = <$work>::serve(Rc::clone(core), work).map(Reply::$name);
+                    let serving = <$work>::serve(Rc::clone(core), work);
+                    let serving = serving.map(|outcome| Reply::$name(Box::new(outcome)));
                     begin(core, from, ticket, <$work>::CANCELLABLE, serving);
                 })*
             }

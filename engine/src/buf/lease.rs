@@ -33,6 +33,8 @@ pub(super) struct LeasePool<M: Memory> {
     usage: Cell<PoolUsage>,
     /// Takes memory that nobody reads any more.
     recycle: Box<dyn Fn(M)>,
+    /// Tokens that nobody shares, for the next leases.
+    spare: RefCell<Vec<Arc<Token>>>,
 }
 
 struct Pinned<M> {
@@ -60,6 +62,7 @@ impl<M: Memory> LeasePool<M> {
             pinned: RefCell::default(),
             usage: Cell::default(),
             recycle: Box::new(recycle),
+            spare: RefCell::default(),
         })
     }
 
@@ -80,7 +83,7 @@ impl<M: Memory> LeasePool<M> {
             finished: Cell::new(0),
             filling: Cell::new(false),
             memory: Some(memory),
-            token: Some(Token::pooled(capacity)),
+            token: Some(self.token(capacity)),
             pool: Rc::clone(self),
         }
     }
@@ -95,7 +98,7 @@ impl<M: Memory> LeasePool<M> {
                 let mut usage = self.usage.get();
                 usage.pinned_bytes -= pin.memory.bytes();
                 self.usage.set(usage);
-                (self.recycle)(pin.memory);
+                self.take_back(pin.memory, pin.token);
             } else {
                 self.pinned.borrow_mut().push_back(pin);
             }
@@ -107,13 +110,28 @@ impl<M: Memory> LeasePool<M> {
         self.usage.get()
     }
 
+    fn token(&self, region_bytes: usize) -> Arc<Token> {
+        let spare = self.spare.borrow_mut().pop();
+        spare.map_or_else(|| Token::pooled(region_bytes), |token| Token::renew(token, region_bytes))
+    }
+
+    /// Nobody else has the token.
+    fn take_back(&self, memory: M, token: Arc<Token>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < TOKENS_KEPT {
+            spare.push(token);
+        }
+        drop(spare);
+        (self.recycle)(memory);
+    }
+
     fn end(&self, memory: M, mut token: Arc<Token>) {
         let bytes = memory.bytes();
         let mut usage = self.usage.get();
         usage.leased_bytes -= bytes;
         if Arc::get_mut(&mut token).is_some() {
             self.usage.set(usage);
-            (self.recycle)(memory);
+            self.take_back(memory, token);
         } else {
             usage.pinned_bytes += bytes;
             self.usage.set(usage);
@@ -217,3 +235,5 @@ impl<M: Memory> Drop for Lease<M> {
 /// Pinned regions looked at for each new lease: enough to keep up with one pinned per lease, small
 /// enough not to show.
 const REAP_STEP: usize = 4;
+/// Tokens kept for reuse; one is 40 bytes.
+const TOKENS_KEPT: usize = 256;

@@ -33,6 +33,16 @@ impl Token {
     pub(super) fn pooled(region_bytes: usize) -> Arc<Self> {
         Arc::new(Self { _heap: None, region_bytes })
     }
+
+    /// A pooled token for another region.
+    ///
+    /// # Panics
+    /// When it is shared.
+    pub(super) fn renew(mut token: Arc<Self>, region_bytes: usize) -> Arc<Self> {
+        let own = Arc::get_mut(&mut token).expect("tokens are kept when nobody shares them");
+        own.region_bytes = region_bytes;
+        token
+    }
 }
 
 impl Slice {

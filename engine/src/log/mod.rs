@@ -57,6 +57,8 @@ use segment::Segment;
 pub use shelf::ShelfLimits;
 pub(crate) use write::Load;
 
+use smallvec::SmallVec;
+
 use crate::batch::header::BatchView;
 use crate::cache::SegmentUid;
 use crate::error::LogError;
@@ -251,7 +253,7 @@ impl Log {
     }
 
     /// The segment that `offset` lies in or would lie in, and all after it.
-    pub(crate) fn segments_from(&self, offset: i64) -> Vec<Rc<Segment>> {
+    pub(crate) fn segments_from(&self, offset: i64) -> SmallVec<[Rc<Segment>; 2]> {
         let state = self.state.borrow();
         let before = state.segments.range(..=offset).next_back().map(|(base, _)| *base);
         let from = before.map_or(Bound::Unbounded, Bound::Included);

@@ -48,7 +48,7 @@ pub(super) async fn handle(cx: &Cx, request: DeleteRecordsRequest<'_>) -> Reply 
             });
         }
     }
-    for (slot, outcome) in scatter.ask(cx, Work).await {
+    for (slot, outcome) in scatter.ask(cx, |parts| Work(parts.into_vec())).await {
         starts[slot] = outcome.unwrap_or_else(|error| Err(error.code()));
     }
     let mut starts = starts.into_iter();

@@ -51,7 +51,7 @@ pub(super) async fn handle(cx: &Cx, request: OffsetForLeaderEpochRequest<'_>) ->
             });
         }
     }
-    for (slot, outcome) in scatter.ask(cx, Work).await {
+    for (slot, outcome) in scatter.ask(cx, |parts| Work(parts.into_vec())).await {
         found[slot] = outcome.unwrap_or_else(|error| Err(error.code()));
     }
     let mut found = found.into_iter();

@@ -20,6 +20,7 @@ use engine::partition::{Acks, AppendOptions, Appended, Partition};
 use futures_util::FutureExt;
 use futures_util::future::{Either, join_all, select};
 use replication::cores::PartitionKey;
+use smallvec::smallvec;
 use wire::error_code::ErrorCode;
 use wire::msg::produce::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse,
@@ -29,7 +30,7 @@ use wire::primitives::Records;
 
 use super::Cx;
 use super::errors::{Coded, Failure, check_codec};
-use super::scatter::Scatter;
+use super::scatter::{Parts, Scatter};
 use crate::conn::read::Frame;
 use crate::conn::reply::{Refusal, Reply};
 use crate::core::Core;
@@ -38,7 +39,7 @@ use crate::core::Core;
 pub(crate) struct Work {
     acks: Acks,
     timeout: Duration,
-    parts: Vec<Part>,
+    parts: Parts<Part>,
 }
 
 /// One partition's batches.
@@ -48,7 +49,7 @@ struct Part {
 }
 
 /// What became of the parts, in their order.
-pub(crate) type Outcome = Vec<Result<Appended, Refused>>;
+pub(crate) type Outcome = Parts<Result<Appended, Refused>>;
 
 /// Why nothing was appended, or not acknowledged.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ pub(super) async fn handle(cx: &Cx, frame: Frame) -> Reply {
         _ => Err(ErrorCode::INVALID_REQUIRED_ACKS),
     };
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-    let mut plan = Plan { cx, frame: &frame, slots: Vec::new(), scatter: Scatter::new() };
+    let mut plan = Plan { cx, frame: &frame, slots: Parts::new(), scatter: Scatter::new() };
     for topic in &request.topic_data {
         plan.add(&topic, acks.err());
     }
@@ -97,7 +98,7 @@ pub(super) async fn handle(cx: &Cx, frame: Frame) -> Reply {
 struct Plan<'a> {
     cx: &'a Cx,
     frame: &'a Frame,
-    slots: Vec<Slot<'a>>,
+    slots: Parts<Slot<'a>>,
     scatter: Scatter<Part>,
 }
 
@@ -148,18 +149,17 @@ fn answer(cx: &Cx, request: &ProduceRequest<'_>, slots: &[Slot<'_>]) -> Reply {
             }
         };
     }
-    let mut rest = slots;
-    let responses = request.topic_data.iter().map(|topic| {
+    let responses: Parts<_> = slots.iter().map(partition_response).collect();
+    let mut rest = responses.as_slice();
+    let topics = request.topic_data.iter().map(|topic| {
         let (own, later) = rest.split_at(topic.partition_data.len());
         rest = later;
-        TopicProduceResponse {
-            name: topic.name,
-            topic_id: topic.topic_id,
-            partition_responses: own.iter().map(partition_response).collect(),
-        }
+        let TopicProduceData { name, topic_id, .. } = topic;
+        TopicProduceResponse { name, topic_id, partition_responses: own.into() }
     });
+    let topics: Parts<_> = topics.collect();
     cx.reply(&ProduceResponse {
-        responses: responses.collect(),
+        responses: topics.as_slice().into(),
         throttle_time_ms: cx.throttle_ms(),
         ..ProduceResponse::default()
     })
@@ -196,14 +196,17 @@ fn partition_response<'a>(slot: &'a Slot<'_>) -> PartitionProduceResponse<'a> {
 
 /// The owner's side: appends every part, and for acks=all waits until consumers may see it.
 pub(crate) async fn serve(core: Rc<Core>, work: Work) -> Outcome {
-    let Work { acks, timeout, parts } = work;
-    let appends = join_all(parts.into_iter().map(|part| append(&core, part, acks))).await;
+    let Work { acks, timeout, mut parts } = work;
+    let appends: Parts<_> = match parts.len() {
+        1 => smallvec![append(&core, parts.remove(0), acks).await],
+        _ => join_all(parts.into_iter().map(|part| append(&core, part, acks))).await.into(),
+    };
     if acks != Acks::All {
         return appends.into_iter().map(|append| append.map(|(appended, _)| appended)).collect();
     }
-    let mut timer = core.rt.sleep(timeout);
+    let mut timer = core.deadlines.at(core.rt.now() + timeout);
     let mut late = false;
-    let mut outcomes = Vec::with_capacity(appends.len());
+    let mut outcomes = Parts::with_capacity(appends.len());
     for append in appends {
         let (appended, partition) = match append {
             Ok(append) => append,

@@ -229,6 +229,8 @@ async fn serve(core: &Rc<Core>, listeners: &[Listener], control: Inbox<Control>)
 
 fn start_tasks(core: &Rc<Core>) {
     core.rt.spawn("sweep", background::sweep(Rc::clone(core))).detach();
+    let deadlines = Rc::clone(&core.deadlines).watch(core.rt.clone());
+    core.rt.spawn("deadlines", deadlines).detach();
     core.rt.spawn("housekeeping", background::housekeep(Rc::clone(core))).detach();
     for dir in &core.dirs {
         let scrub = Rc::clone(dir).scrub_forever(ScrubPace::default());

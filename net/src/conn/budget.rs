@@ -14,6 +14,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use smallvec::SmallVec;
+
 /// Bytes to be shared out. Lives on one core.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -118,7 +120,7 @@ impl Budget {
 
     /// Grants from the head of the line as far as the bytes go.
     fn grant(&self) {
-        let mut woken = Vec::new();
+        let mut woken = SmallVec::<[Waker; 4]>::new();
         for waiting in self.line.borrow_mut().iter_mut() {
             let State::Waiting(waker) = &waiting.state else { continue };
             if !self.fits(waiting.bytes) {

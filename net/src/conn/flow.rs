@@ -210,7 +210,10 @@ impl<F: Future<Output = Reply>> Flow<'_, F> {
             filling.set(None);
             match outcome {
                 Ok(true) => {}
-                Ok(false) => reader.rest(),
+                Ok(false) => {
+                    reader.rest();
+                    self.lane.rest();
+                }
                 Err(end) => {
                     watch.set_gone();
                     self.ended.get_or_insert(match end {
@@ -258,7 +261,7 @@ impl<F: Future<Output = Reply>> Flow<'_, F> {
 
     /// Sends every answer that is ready.
     async fn answer(&mut self) -> Result<(), CloseReason> {
-        let mut responses = SmallVec::<[Response; 4]>::new();
+        let mut responses = SmallVec::<[Response; 8]>::new();
         let mut bytes = 0;
         let mut close = None;
         while bytes < ANSWER_BYTES && close.is_none() {

@@ -79,9 +79,7 @@ impl<F: Future<Output = Reply>> Lane<F> {
                 unreachable!("it was running just now")
             };
             empty.set(None);
-            if self.spare.len() < SPARE_MAX {
-                self.spare.push(empty);
-            }
+            self.spare.push(empty);
         }
         match self.slots.front() {
             Some(Slot::Done(_)) => Poll::Ready(()),
@@ -101,6 +99,12 @@ impl<F: Future<Output = Reply>> Lane<F> {
             self.barrier = false;
         }
         Some(reply)
+    }
+
+    /// Gives the memory for requests back that a resting connection does not need.
+    pub(crate) fn rest(&mut self) {
+        self.spare.truncate(SPARE_AT_REST);
+        self.spare.shrink_to_fit();
     }
 
     /// Runs what is left to its end and throws the answers away.
@@ -129,8 +133,8 @@ fn message(payload: &(dyn Any + Send)) -> String {
         .to_owned()
 }
 
-/// Boxes kept per connection: what an idempotent producer keeps in flight.
-const SPARE_MAX: usize = 5;
+/// Boxes kept while a connection rests: its next request finds one.
+const SPARE_AT_REST: usize = 1;
 
 #[cfg(test)]
 mod tests {

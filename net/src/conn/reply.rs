@@ -1,6 +1,7 @@
 //! What a handler leaves behind: an answer, silence, or the end of the connection.
 
 use engine::buf::Slice;
+use smallvec::SmallVec;
 use wire::writer::{Encoded, Piece};
 
 use crate::conn::budget::Ticket;
@@ -66,9 +67,9 @@ impl Charge {
 /// Record bytes of one response. A token of the encoded head names one run of slices.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
-    slices: Vec<Slice>,
+    slices: SmallVec<[Slice; 2]>,
     /// Where each run ends in `slices`.
-    ends: Vec<usize>,
+    ends: SmallVec<[usize; 1]>,
 }
 
 impl Response {

@@ -12,10 +12,11 @@ use wire::msg::fetch::{
 };
 use wire::primitives::{self, Uuid};
 
-use super::owner::Found;
+use super::owner::{Found, Outcome};
 use super::plan::{Plan, SessionUse, Slot};
 use crate::api::Cx;
 use crate::api::errors::{Coded, told_to_fetch};
+use crate::api::scatter::Parts;
 use crate::conn::reply::{Charge, Records, Reply};
 use crate::session::{self, Answer, Opening, Said, TopicRef, Work};
 
@@ -28,12 +29,7 @@ pub(super) fn refusal(cx: &Cx, code: ErrorCode) -> Reply {
 
 impl Plan {
     /// Answers, as far as the session has not heard it before.
-    pub(super) async fn answer(
-        &self,
-        cx: &Cx,
-        found: Vec<Result<Found, ErrorCode>>,
-        mut charge: Charge,
-    ) -> Reply {
+    pub(super) async fn answer(&self, cx: &Cx, found: Outcome, mut charge: Charge) -> Reply {
         self.note_traffic(cx, &found);
         let (session_id, news) = match self.in_session(cx, &found).await {
             Ok(session) => session,
@@ -47,24 +43,32 @@ impl Plan {
             records: Records::default(),
             leaders: Vec::new(),
         };
-        let mut responses: Vec<(&TopicRef, Vec<PartitionData<'_>>)> = Vec::new();
+        let mut partitions: Parts<PartitionData<'_>> = Parts::new();
+        // Topics, with where their partitions end.
+        let mut ends: Parts<(&TopicRef, usize)> = Parts::new();
         for (at, (slot, found)) in self.slots.iter().zip(found).enumerate() {
             if news.as_ref().is_some_and(|news| !news[at]) {
                 continue;
             }
-            let data = answer.partition(slot, found);
-            match responses.last_mut() {
-                Some((topic, partitions)) if **topic == slot.asked.topic => partitions.push(data),
-                _ => responses.push((&slot.asked.topic, vec![data])),
+            partitions.push(answer.partition(slot, found));
+            match ends.last_mut() {
+                Some((topic, end)) if **topic == slot.asked.topic => *end = partitions.len(),
+                _ => ends.push((&slot.asked.topic, partitions.len())),
             }
         }
+        let mut start = 0;
+        let responses = ends.into_iter().map(|(topic, end)| {
+            let own = &partitions[std::mem::replace(&mut start, end)..end];
+            topic_response(topic, own)
+        });
+        let responses: Parts<_> = responses.collect();
         let node_endpoints = answer.endpoints();
         let mut records = std::mem::take(&mut answer.records);
         let response = FetchResponse {
             throttle_time_ms: cx.throttle_ms(),
             error_code: ErrorCode::NONE.into(),
             session_id,
-            responses: responses.into_iter().map(topic_response).collect(),
+            responses: responses.as_slice().into(),
             node_endpoints: node_endpoints.into(),
         };
         if let Some(memory) = &mut charge.memory {
@@ -103,7 +107,7 @@ impl Plan {
     }
 
     fn note_traffic(&self, cx: &Cx, found: &[Result<Found, ErrorCode>]) {
-        let mut cores: Vec<(CoreId, usize)> = Vec::new();
+        let mut cores: Parts<(CoreId, usize)> = Parts::new();
         for (slot, core, _) in self.parts() {
             let bytes = found[slot].as_ref().map_or(0, |found| found.bytes);
             match cores.iter_mut().find(|(known, _)| *known == core) {
@@ -134,7 +138,8 @@ fn said(found: &Result<Found, ErrorCode>) -> Said {
 }
 
 fn topic_response<'a>(
-    (topic, partitions): (&'a TopicRef, Vec<PartitionData<'a>>),
+    topic: &'a TopicRef,
+    partitions: &'a [PartitionData<'a>],
 ) -> FetchableTopicResponse<'a> {
     let (topic, topic_id) = match topic {
         TopicRef::Name(name) => (&**name, Uuid::ZERO),

@@ -22,9 +22,6 @@ mod owner;
 mod plan;
 mod wait;
 
-use wire::error_code::ErrorCode;
-
-use self::owner::Found;
 pub(crate) use self::owner::{Outcome, Work, serve};
 use self::plan::Plan;
 pub(crate) use self::wait::{Wait, wait};
@@ -54,7 +51,7 @@ pub(super) async fn handle(cx: &Cx, frame: Frame) -> Reply {
 impl Plan {
     /// Looks until there is enough, then reads. Cached memory that is read is charged to the core
     /// before: at once for what the request may take now, or else in line for what was seen.
-    async fn fetch(&self, cx: &Cx) -> (Vec<Result<Found, ErrorCode>>, Option<Ticket>) {
+    async fn fetch(&self, cx: &Cx) -> (Outcome, Option<Ticket>) {
         let deadline = cx.core.rt.now() + self.max_wait;
         loop {
             let over = cx.core.rt.now() >= deadline || lost(cx);

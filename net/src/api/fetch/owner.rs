@@ -11,12 +11,13 @@ use smallvec::SmallVec;
 use wire::error_code::ErrorCode;
 
 use crate::api::errors::{Coded, check_epoch};
+use crate::api::scatter::Parts;
 use crate::core::Core;
 use crate::session::Want;
 
 /// The partitions of one core in one request.
 pub(crate) struct Work {
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Parts<Part>,
     pub(super) bound: ReadBound,
     pub(super) of_replica: bool,
     pub(super) step: Step,
@@ -30,7 +31,7 @@ pub(super) enum Step {
     /// These are all partitions of the request: see, and read if there is enough.
     LookAndRead(Limits),
     /// Read this much of each.
-    Read(Vec<Grant>),
+    Read(Parts<Grant>),
 }
 
 #[derive(Clone, Copy)]
@@ -61,7 +62,7 @@ impl Grant {
 }
 
 /// What was found of the parts, in their order.
-pub(crate) type Outcome = Vec<Result<Found, ErrorCode>>;
+pub(crate) type Outcome = Parts<Result<Found, ErrorCode>>;
 
 /// A partition as it was seen, and what was read of it.
 #[derive(Debug, Default)]
@@ -108,7 +109,13 @@ pub(crate) async fn serve(core: Rc<Core>, work: Work) -> Outcome {
         (ready && grant.is_some())
             .then_some(async move { (slot, read(core, part, grant, bound).await) })
     });
-    for (slot, read) in join_all(reads.collect::<Vec<_>>()).await {
+    let mut reads: Parts<_> = reads.collect();
+    if reads.len() == 1 {
+        let (slot, read) = reads.remove(0).await;
+        found[slot] = read;
+        return found;
+    }
+    for (slot, read) in join_all(reads).await {
         found[slot] = read;
     }
     found
@@ -195,7 +202,7 @@ pub(super) fn has_enough<'a>(
 pub(super) fn grants<'a>(
     seen: impl IntoIterator<Item = (Part, &'a Result<Found, ErrorCode>)>,
     max_bytes: usize,
-) -> Vec<Grant> {
+) -> Parts<Grant> {
     let mut left = max_bytes;
     let mut first = true;
     let grants = seen.into_iter().map(|(part, found)| {

@@ -13,10 +13,12 @@ use wire::list::List;
 use wire::msg::fetch::{FetchRequest, FetchTopic, ForgottenTopic};
 use wire::primitives::Uuid;
 
-use super::owner::{Found, Grant, Limits, Part, Step, Work, granted_bytes, grants, has_enough};
+use super::owner::{
+    Found, Grant, Limits, Outcome, Part, Step, Work, granted_bytes, grants, has_enough,
+};
 use crate::api::Cx;
 use crate::api::errors::Coded;
-use crate::api::scatter::Scatter;
+use crate::api::scatter::{Parts, Scatter};
 use crate::conn::budget::{PRESSED_BYTES, Ticket};
 use crate::conn::read::Frame;
 use crate::session::{self, Answer, Asked, Resumed, Resuming, TopicRef, Want};
@@ -26,7 +28,7 @@ pub(super) struct Request {
     session_id: i32,
     session_epoch: i32,
     by_id: bool,
-    asked: Vec<Asked>,
+    asked: Parts<Asked>,
     forgotten: Vec<(TopicRef, i32)>,
     terms: Terms,
 }
@@ -43,7 +45,7 @@ struct Terms {
 
 /// A request ready to be served.
 pub(super) struct Plan {
-    pub(super) slots: Vec<Slot>,
+    pub(super) slots: Parts<Slot>,
     pub(super) bound: ReadBound,
     pub(super) of_replica: bool,
     pub(super) min_bytes: usize,
@@ -104,8 +106,8 @@ impl Request {
     }
 }
 
-fn asked(topics: &List<'_, FetchTopic<'_>>, by_id: bool) -> Vec<Asked> {
-    let mut asked = Vec::new();
+fn asked(topics: &List<'_, FetchTopic<'_>>, by_id: bool) -> Parts<Asked> {
+    let mut asked = Parts::new();
     for topic in topics {
         let named = topic_ref(topic.topic, topic.topic_id, by_id);
         asked.extend(topic.partitions.iter().map(|partition| Asked {
@@ -148,12 +150,12 @@ impl Plan {
             }
             epoch => {
                 let id = session_id;
-                let work = Resuming { id, epoch, by_id, changed: asked, forgotten };
+                let work = Resuming { id, epoch, by_id, changed: asked.into_vec(), forgotten };
                 match session::ask(&cx.core, id, session::Work::Resume(work)).await {
                     Ok(Answer::Resumed(Resumed::Goes(asked))) => {
-                        (asked, SessionUse::Goes { id, epoch })
+                        (asked.into(), SessionUse::Goes { id, epoch })
                     }
-                    Ok(_) => (Vec::new(), SessionUse::None),
+                    Ok(_) => (Parts::new(), SessionUse::None),
                     Err(error) => return Err(error.code()),
                 }
             }
@@ -173,12 +175,7 @@ impl Plan {
 
     /// What is there; read as well where one core has all and `min_bytes` of it, or where there is
     /// no time to wait for more. `may_read` is how much, if any.
-    pub(super) async fn look(
-        &self,
-        cx: &Cx,
-        over: bool,
-        may_read: Option<usize>,
-    ) -> Vec<Result<Found, ErrorCode>> {
+    pub(super) async fn look(&self, cx: &Cx, over: bool, may_read: Option<usize>) -> Outcome {
         let min_bytes = if over { 0 } else { self.min_bytes };
         let mut scatter = Scatter::new();
         for (slot, core, part) in self.parts() {
@@ -200,13 +197,13 @@ impl Plan {
     pub(super) async fn read(
         &self,
         cx: &Cx,
-        mut found: Vec<Result<Found, ErrorCode>>,
+        mut found: Outcome,
         charge: Option<Ticket>,
-    ) -> (Vec<Result<Found, ErrorCode>>, Option<Ticket>) {
+    ) -> (Outcome, Option<Ticket>) {
         if found.iter().flatten().any(|found| found.bytes > 0) {
             return (found, charge);
         }
-        let places: Vec<_> = self.parts().collect();
+        let places: Parts<_> = self.parts().collect();
         let seen = || places.iter().map(|(slot, _, part)| (**part, &found[*slot]));
         let max_bytes = charge.as_ref().map_or(PRESSED_BYTES.min(self.max_bytes), Ticket::bytes);
         let grants = grants(seen(), max_bytes);
@@ -224,15 +221,15 @@ impl Plan {
             }
         };
         let mut scatter: Scatter<(Part, Grant)> = Scatter::new();
-        let mut granted = Vec::new();
+        let mut granted: Parts<usize> = Parts::new();
         for ((slot, core, part), grant) in places.into_iter().zip(grants) {
             if grant.is_some() {
                 granted.push(slot);
                 scatter.add(core, slot, (*part, grant));
             }
         }
-        let work = |parts: Vec<(Part, Grant)>| {
-            let (parts, grants) = parts.into_iter().unzip();
+        let work = |parts: Parts<(Part, Grant)>| {
+            let (parts, grants): (Parts<_>, Parts<_>) = parts.into_iter().unzip();
             self.work(parts, Step::Read(grants))
         };
         let mut read = self.ask(cx, scatter, work).await;
@@ -249,7 +246,7 @@ impl Plan {
         self.parts().next().is_none() || has_enough(seen, self.min_bytes)
     }
 
-    fn work(&self, parts: Vec<Part>, step: Step) -> Work {
+    fn work(&self, parts: Parts<Part>, step: Step) -> Work {
         Work { parts, bound: self.bound, of_replica: self.of_replica, step }
     }
 
@@ -258,13 +255,13 @@ impl Plan {
         &self,
         cx: &Cx,
         scatter: Scatter<P>,
-        work: impl Fn(Vec<P>) -> Work,
-    ) -> Vec<Result<Found, ErrorCode>> {
+        work: impl Fn(Parts<P>) -> Work,
+    ) -> Outcome {
         let nothing = |slot: &Slot| match &slot.place {
             Ok(_) => Ok(Found::default()),
             Err(code) => Err(*code),
         };
-        let mut found: Vec<_> = self.slots.iter().map(nothing).collect();
+        let mut found: Outcome = self.slots.iter().map(nothing).collect();
         for (slot, outcome) in scatter.ask(cx, work).await {
             found[slot] = outcome.unwrap_or_else(|error| Err(error.code()));
         }
@@ -272,7 +269,7 @@ impl Plan {
     }
 }
 
-fn slots(cx: &Cx, asked: Vec<Asked>) -> Vec<Slot> {
+fn slots(cx: &Cx, asked: Parts<Asked>) -> Parts<Slot> {
     let mut last: Option<(TopicRef, Result<_, ErrorCode>)> = None;
     let slots = asked.into_iter().map(|asked| {
         let id = match &last {
