@@ -74,6 +74,8 @@ pub struct Partition {
     log: Rc<Log>,
     recovery: RecoveryReport,
     role: RefCell<Role>,
+    /// The log start that a crash does not undo.
+    noted_start: Cell<i64>,
     /// Counts changes that waiters have to know of although no offset moved.
     changes: Cell<u64>,
     /// Waiting for acknowledgement.
@@ -125,6 +127,7 @@ impl Partition {
             log: Rc::clone(&log),
             recovery,
             role: RefCell::new(Role::None),
+            noted_start: Cell::new(log.log_start()),
             changes: Cell::new(0),
             acks: Waiters::default(),
             readers: Default::default(),

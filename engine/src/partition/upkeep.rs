@@ -60,13 +60,18 @@ impl Partition {
         if to > self.log.log_start() {
             self.log.raise_log_start(to);
             self.changed();
+        }
+        // Also when another request moved the start, and waits or failed.
+        let start = self.log.log_start();
+        if start > self.noted_start.get() {
             match self.spec.log_dir.checkpoint().await {
+                Ok(()) => self.noted_start.set(start.max(self.noted_start.get())),
                 // Deleting is how room comes back: it must not need any.
-                Err(LogError::Io { kind: ErrorKind::StorageFull, .. }) | Ok(()) => {}
+                Err(LogError::Io { kind: ErrorKind::StorageFull, .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Offset(self.log.log_start()))
+        Ok(Offset(start))
     }
 
     /// Ends the partition for good: it stops serving, its directory is renamed so that a restart
