@@ -306,10 +306,13 @@ fn print_table(args: &TableArgs) -> Result<()> {
         options.rounds = 1;
     }
     let brokers: Vec<_> = options.brokers.iter().map(|b| b.label().to_owned()).collect();
-    let shown = Comparison { brokers, ..Comparison::default() };
+    let limits = limit::measure(&options.home, LIMIT_SPAN, |_| {})?;
+    println!("{}", limit::table(&limits));
+    let shown = Comparison { brokers, limits: limits.clone(), ..Comparison::default() };
     let mut comparison = compare(&workloads, &options, |done| {
         println!("{}", table::compared(&shown, done));
     })?;
+    comparison.limits = limits;
     if names.contains(&LIFE) {
         let log = if args.quick { QUICK_LOG } else { FULL_LOG };
         let life = life::measure(&options, log);
@@ -420,6 +423,7 @@ fn command_line() -> String {
     std::iter::once(name).chain(words).collect::<Vec<_>>().join(" ")
 }
 
+const LIMIT_SPAN: Duration = Duration::from_secs(1);
 const QUICK_WARMUP: Span = Span(Duration::from_secs(2));
 const QUICK_DURATION: Span = Span(Duration::from_secs(5));
 const QUICK_READ_BACK: Bytes = Bytes(1 << 30);

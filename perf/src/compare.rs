@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::limit::Limit;
 use crate::machine::Machine;
 use crate::result::RunResult;
 use crate::run::{RunOptions, run};
@@ -25,6 +26,8 @@ pub struct Comparison {
     pub at: u64,
     /// The brokers, in order; ratios are of the first to each other.
     pub brokers: Vec<String>,
+    /// What the machine itself can do, where that was measured.
+    pub limits: Vec<Limit>,
     /// By workload.
     pub workloads: Vec<Compared>,
 }

@@ -1,6 +1,6 @@
 //! The goals of the project, as loads and as ratios to Apache Kafka on the same machine.
 
-use crate::compare::{Compared, Comparison, Spread};
+use crate::compare::{Comparison, Spread};
 use crate::figure::Figure;
 
 /// One line of the table: in this load, this figure of ours stands to theirs as at least, or at
@@ -11,6 +11,8 @@ pub(crate) struct Goal {
     pub(crate) figure: Figure,
     /// A bound of ours / theirs; which way follows from the figure.
     pub(crate) ratio: f64,
+    /// Held against our own figure in this load, not against theirs.
+    pub(crate) against: Option<&'static str>,
 }
 
 /// All of them, in the table's order.
@@ -30,12 +32,14 @@ pub(crate) const GOALS: &[Goal] = &[
     goal("produce-4k-100", Figure::CpuPerRequest, 1.0 / 4.0),
     goal("produce-4k-1000", Figure::RequestsPerS, 3.0),
     goal("produce-4k-1000", Figure::CpuPerRequest, 1.0 / 4.0),
+    within("produce-4k-1000", "produce-4k-1", Figure::CpuPerRequest, 1.5),
     goal("produce-100b", Figure::RequestsPerS, 4.0),
     goal("produce-100b", Figure::CpuPerRequest, 1.0 / 4.0),
     goal("spread-100", Figure::RequestsPerS, 2.0),
     goal("spread-100", Figure::CpuPerRequest, 1.0 / 3.0),
     goal("spread-100", Figure::P999, 1.0 / 6.0),
     goal("first-writes", Figure::RequestsPerS, 2.0),
+    within("first-writes", "spread-100", Figure::RequestsPerS, 0.5),
     goal("fetch-hot", Figure::MegabytesPerS, 1.2),
     goal("fetch-hot", Figure::CpuPerGb, 0.6),
     goal("fetch-large", Figure::MegabytesPerS, 1.2),
@@ -57,7 +61,11 @@ pub(crate) const GOALS: &[Goal] = &[
 pub(crate) const LIFE: &str = "start-and-restart";
 
 const fn goal(workload: &'static str, figure: Figure, ratio: f64) -> Goal {
-    Goal { workload, figure, ratio }
+    Goal { workload, figure, ratio, against: None }
+}
+
+const fn within(workload: &'static str, against: &'static str, figure: Figure, ratio: f64) -> Goal {
+    Goal { workload, figure, ratio, against: Some(against) }
 }
 
 /// A goal held against what was measured.
@@ -73,15 +81,31 @@ pub(crate) struct Verdict {
 impl Goal {
     /// Holds it against a comparison of ours (the first broker) with theirs (the second); none
     /// where it was not measured.
-    pub(crate) fn judge(self, compared: &Compared) -> Option<Verdict> {
+    fn judge(self, comparison: &Comparison) -> Option<Verdict> {
+        let find = |name| comparison.workloads.iter().find(|c| c.workload == name);
+        let compared = find(self.workload)?;
         let of = |run: &_| self.figure.of(run);
-        let (ours, theirs) = (compared.figure(0, of)?, compared.figure(1, of)?);
-        let ratio = compared.ratio((0, 1), of)?;
+        let ours = compared.figure(0, of)?;
+        let (theirs, ratio) = match self.against {
+            None => (compared.figure(1, of)?, compared.ratio((0, 1), of)?),
+            Some(other) => {
+                let other = find(other)?.figure(0, of)?;
+                (other, Spread::of([ours.median / other.median])?)
+            }
+        };
         let met = match self.figure.higher_is_better() {
             true => ratio.median >= self.ratio,
             false => ratio.median <= self.ratio,
         };
         Some(Verdict { goal: self, ours, theirs, ratio, met })
+    }
+
+    /// What is held against what.
+    pub(crate) fn name(self) -> String {
+        match self.against {
+            None => self.figure.name().to_owned(),
+            Some(other) => format!("{} against {other}", self.figure.name()),
+        }
     }
 
     /// The bound, for people.
@@ -107,11 +131,7 @@ pub(crate) fn workloads() -> Vec<&'static str> {
 
 /// All goals that a comparison says something about.
 pub(crate) fn judge(comparison: &Comparison) -> Vec<Verdict> {
-    let verdict = |goal: &Goal| {
-        let compared = comparison.workloads.iter().find(|c| c.workload == goal.workload)?;
-        goal.judge(compared)
-    };
-    GOALS.iter().filter_map(verdict).collect()
+    GOALS.iter().filter_map(|goal| goal.judge(comparison)).collect()
 }
 
 #[cfg(test)]

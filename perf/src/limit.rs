@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::{Percentiles, histogram};
 use crate::report::table::render;
+use crate::result::Direction;
 use crate::units::{Bytes, digits, nanos};
 
 /// One way of using the machine.
@@ -53,9 +54,26 @@ pub(crate) fn measure(
     Ok(limits)
 }
 
+/// What bounds the bytes of a load: the disk for one that writes, the loopback interface for one
+/// that reads. Its name and 10⁶ bytes a second.
+pub(crate) fn bound(limits: &[Limit], direction: Direction) -> Option<(&'static str, f64)> {
+    let (name, start) = match direction {
+        Direction::Produce => ("of disk write", "disk write, "),
+        Direction::Consume => ("of loopback", "loopback stream"),
+    };
+    let of_kind = limits.iter().filter(|limit| limit.what.starts_with(start));
+    Some((name, of_kind.map(|limit| limit.mb_s).max_by(f64::total_cmp)?))
+}
+
 /// The table of limits.
 pub(crate) fn table(limits: &[Limit]) -> String {
-    let rows: Vec<_> = limits
+    let (head, rows) = cells(limits);
+    render(&head, &rows)
+}
+
+/// The table's head and rows.
+pub(crate) fn cells(limits: &[Limit]) -> ([&'static str; 6], Vec<Vec<String>>) {
+    let rows = limits
         .iter()
         .map(|limit| {
             let latency = &limit.latency;
@@ -67,7 +85,7 @@ pub(crate) fn table(limits: &[Limit]) -> String {
             row
         })
         .collect();
-    render(&["limit", "per s", "MB/s", "p50", "p99", "max"], &rows)
+    (["limit", "per s", "MB/s", "p50", "p99", "max"], rows)
 }
 
 fn loopback_stream(span: Duration) -> Result<Limit> {
@@ -168,6 +186,8 @@ mod tests {
         let limits = measure(folder.path(), Duration::from_millis(20), |_| {}).expect("it can");
         assert!(limits.len() > 6);
         assert!(limits.iter().all(|limit| limit.per_s > 0.0 && limit.mb_s > 0.0), "{limits:?}");
+        assert!(bound(&limits, Direction::Produce).is_some_and(|(_, mb_s)| mb_s > 0.0));
+        assert!(bound(&limits, Direction::Consume).is_some());
         assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0, "no file stays");
     }
 }

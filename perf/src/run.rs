@@ -111,6 +111,8 @@ impl Session<'_> {
             seconds: self.workload.duration.0.as_secs_f64(),
             ..RunResult::default()
         };
+        // A new partition's leader may be named before it is at work.
+        bounds(control, &self.topic)?;
         let mut pid = self.options.pid.or_else(|| local_listener(control));
         let mut fresh;
         let mut control = control;

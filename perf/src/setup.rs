@@ -47,8 +47,7 @@ impl Setup<'_> {
     pub(crate) fn prefill(&mut self) -> Result<Vec<Vec<Part>>> {
         let spec = Produce {
             name: "prefill".to_owned(),
-            connections: 2.min(self.workload.topic.partitions),
-            depth: Some(4),
+            depth: Some(8),
             batch: self.workload.topic.prefill_batch,
             ..toml::from_str("record = \"1KiB\"").context("the defaults of a load")?
         };
@@ -108,7 +107,6 @@ impl Setup<'_> {
             templates,
             partitions: self.topic.leaders.len() as u32,
             first_lane: self.take_lanes(connections)?,
-            limit,
         });
         let parts = self.threads.min(connections);
         for (thread, into) in threads.iter_mut().enumerate().take(parts) {
@@ -118,7 +116,12 @@ impl Setup<'_> {
                 links.push(open(brokers[link % brokers.len()].0)?);
                 let templates = of_broker[link % brokers.len()].clone();
                 let identity = self.identity(spec)?;
+                // By its share of the partitions: all get the same.
+                let left = limit.map(|limit| {
+                    (limit * templates.len() as u64).div_ceil(plan.templates.len() as u64)
+                });
                 senders.push(Sender {
+                    left,
                     link: link as u32,
                     // Links begin at different partitions.
                     next: link * templates.len() / connections,

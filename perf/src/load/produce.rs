@@ -33,8 +33,6 @@ pub(crate) struct RawPlan {
     pub(crate) partitions: u32,
     /// Lane of partition 0 on link 0.
     pub(crate) first_lane: u32,
-    /// A prefill: requests in all, after which the load is done.
-    pub(crate) limit: Option<u64>,
 }
 
 /// A raw load's part on one thread.
@@ -47,8 +45,6 @@ pub(crate) struct RawProduce {
     turn: usize,
     /// Whether arrivals wait because every link has `depth` requests on its way.
     waiting: bool,
-    /// Requests still to be sent, where there is a limit.
-    left: Option<u64>,
     stopped: bool,
     lanes: Lanes,
 }
@@ -65,14 +61,14 @@ pub(crate) struct Sender {
     pub(crate) next: usize,
     /// By template of `templates`: the next sequence number.
     pub(crate) sequences: Vec<u64>,
+    /// A prefill: requests still to be sent.
+    pub(crate) left: Option<u64>,
 }
 
 impl RawProduce {
-    /// The part with these links; `share` of the arrivals, or of the limit, are its own.
+    /// The part with these links; `share` of the arrivals are its own.
     pub(crate) fn new(plan: Arc<RawPlan>, senders: Vec<Sender>, share: (usize, usize)) -> Self {
         let arrivals = plan.spec.rate.map(|rate| Arrivals::new(rate, plan.spec.arrival, share));
-        let (part, parts) = (share.0 as u64, share.1 as u64);
-        let left = plan.limit.map(|limit| limit / parts + u64::from(part < limit % parts));
         let lanes = Lanes::default();
         Self {
             plan,
@@ -81,7 +77,6 @@ impl RawProduce {
             start_ns: 0,
             turn: 0,
             waiting: false,
-            left,
             stopped: false,
             lanes,
         }
@@ -108,9 +103,9 @@ impl RawProduce {
         template.send(&plan.mold, &sending, &mut link.output);
     }
 
-    /// One request fewer to go; breaks when there was none.
-    fn take_one(&mut self) -> ControlFlow<()> {
-        match &mut self.left {
+    /// One request fewer to go on a link; breaks when there was none.
+    fn take_one(&mut self, number: usize) -> ControlFlow<()> {
+        match &mut self.senders[number].left {
             None => ControlFlow::Continue(()),
             Some(0) => ControlFlow::Break(()),
             Some(left) => {
@@ -165,10 +160,9 @@ impl Load for RawProduce {
         if self.arrivals.is_some() {
             return;
         }
-        // One more on every link in turn, so that small limits are spread.
         for _ in 0..self.plan.spec.depth.unwrap_or(1) {
             for number in 0..self.senders.len() {
-                if self.take_one().is_continue() {
+                if self.take_one(number).is_continue() {
                     self.send(cx, number, now);
                 }
             }
@@ -218,14 +212,14 @@ impl Load for RawProduce {
             if self.waiting {
                 self.send_arrived(cx, now);
             }
-        } else if now < cx.window.end_ns && self.take_one().is_continue() {
+        } else if now < cx.window.end_ns && self.take_one(link).is_continue() {
             self.send(cx, link, now);
         }
         Ok(())
     }
 
     fn is_done(&self, cx: &Cx<'_>, now: u64) -> bool {
-        self.left == Some(0)
+        self.senders.iter().all(|sender| sender.left == Some(0))
             || match &self.arrivals {
                 Some(arrivals) => {
                     now >= cx.window.end_ns && self.start_ns + arrivals.peek() >= cx.window.end_ns

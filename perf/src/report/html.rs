@@ -7,6 +7,8 @@ use super::table;
 use crate::compare::{Compared, Comparison, Spread};
 use crate::figure::{Figure, main_load};
 use crate::goals::{self, Verdict};
+use crate::limit;
+use crate::measure::Second;
 use crate::result::RunResult;
 use crate::units::{digits, nanos};
 
@@ -42,6 +44,12 @@ pub(crate) fn page(comparison: &Comparison) -> String {
     for compared in &comparison.workloads {
         out += &section(comparison, compared);
     }
+    if !comparison.limits.is_empty() {
+        let (head, rows) = limit::cells(&comparison.limits);
+        let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
+        let _ =
+            write!(out, "<section><h2>Limits of the machine</h2>{}</section>", cells(&head, &rows));
+    }
     out + "</main></body></html>\n"
 }
 
@@ -71,7 +79,7 @@ fn goal_table(comparison: &Comparison, verdicts: &[Verdict]) -> String {
         let _ = write!(
             out,
             "<tr><td>{load}<td>{}<td>{}<td>{}<td>{}<td>{}<td class={}</tr>",
-            figure.name(),
+            v.goal.name(),
             figure.show(v.ours.median),
             figure.show(v.theirs.median),
             table::spread(v.ratio),
@@ -92,8 +100,12 @@ fn section(comparison: &Comparison, compared: &Compared) -> String {
         out += &figure_bars(comparison, compared, figure);
     }
     out += &percentile_chart(compared);
-    out += &series_chart(compared, "requests/s", &|second| second.0);
-    out += &series_chart(compared, "MB/s", &|second| second.1);
+    let rate = Axis { title: "requests/s", log: false, name: &digits };
+    out += &series_chart(compared, &rate, &|second| Some(second.requests as f64));
+    let latency = Axis { title: "p99", log: true, name: &|ns| nanos(ns as u64) };
+    out += &series_chart(compared, &latency, &|second| {
+        (second.latency.count > 0).then_some(second.latency.p99 as f64)
+    });
     out += "</div>";
     out += &figure_table(comparison, compared);
     out + "</section>"
@@ -115,7 +127,7 @@ fn charted(compared: &Compared) -> impl Iterator<Item = Figure> {
 fn figure_bars(comparison: &Comparison, compared: &Compared, figure: Figure) -> String {
     let bar = |(number, name): (usize, &String)| {
         let Spread { median, min, max } = compared.figure(number, |run| figure.of(run))?;
-        let (name, text) = (name.chars().take(20).collect(), figure.show(median));
+        let (name, text) = (name.chars().take(14).collect(), figure.show(median));
         Some(Bar { name, colour: number, value: median, min, max, text })
     };
     let drawn: Vec<Bar> = comparison.brokers.iter().enumerate().filter_map(bar).collect();
@@ -142,23 +154,27 @@ fn percentile_chart(compared: &Compared) -> String {
     figure_box(&lines(&x, &y, &drawn))
 }
 
-fn series_chart(compared: &Compared, what: &str, pick: &dyn Fn((f64, f64)) -> f64) -> String {
+fn series_chart(
+    compared: &Compared,
+    y: &Axis<'_>,
+    pick: &dyn Fn(&Second) -> Option<f64>,
+) -> String {
     let line = |run: &RunResult| -> Option<Line> {
-        let load = main_load(run)?;
-        let points = load.series.iter().map(|second| {
-            let amounts = (second.requests as f64, second.bytes as f64 / 1e6);
-            (second.second as f64 + 1.0, pick(amounts))
-        });
+        let seconds = main_load(run)?.series.iter();
+        let points = seconds.filter_map(|second| Some((second.second as f64 + 1.0, pick(second)?)));
         Some((run.broker.clone(), points.collect()))
     };
     let x = Axis { title: "seconds", log: false, name: &|s| format!("{s:.0}") };
-    let y = Axis { title: what, log: false, name: &digits };
     let drawn: Vec<Line> = last_round(compared).filter_map(line).collect();
-    figure_box(&lines(&x, &y, &drawn))
+    figure_box(&lines(&x, y, &drawn))
 }
 
 fn figure_table(comparison: &Comparison, compared: &Compared) -> String {
     let (head, rows) = table::figures(comparison, compared);
+    cells(&head, &rows)
+}
+
+fn cells(head: &[String], rows: &[Vec<String>]) -> String {
     let head: String = head.iter().map(|cell| format!("<th>{}", escape(cell))).collect();
     let row = |row: &Vec<String>| {
         let cells: String = row.iter().map(|cell| format!("<td>{}", escape(cell))).collect();
@@ -203,8 +219,8 @@ h1{font-size:1.6rem;line-height:1.2}h2{font-size:1.2rem;margin:2rem 0 .3rem}p{ma
 .command{background:var(--card);padding:8px 12px;border-radius:6px;overflow-x:auto;font-size:.85rem}\
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr));gap:12px}\
 figure{margin:0;background:var(--card);border-radius:8px;padding:10px}svg{display:block;width:100%;\
-height:auto}svg text{fill:var(--fg);font:14px system-ui,sans-serif}svg .tick{fill:var(--soft);\
-font-size:13px}svg .title{font-weight:600;font-size:15px}.grid{stroke:var(--grid)}\
+height:auto}svg text{fill:var(--fg);font:13px system-ui,sans-serif}svg .tick{fill:var(--soft);\
+font-size:12px}svg .title{font-weight:600;font-size:14px}.grid{stroke:var(--grid)}\
 .line{fill:none;stroke-width:2.5;stroke-linejoin:round}.whisker{stroke:var(--fg);stroke-width:1.5}\
 .line.c0{stroke:var(--c0)}.line.c1{stroke:var(--c1)}.line.c2{stroke:var(--c2)}.line.c3{stroke:var(--c3)}\
 .bar.c0{fill:var(--c0)}.bar.c1{fill:var(--c1)}.bar.c2{fill:var(--c2)}.bar.c3{fill:var(--c3)}\
@@ -220,7 +236,7 @@ th:first-child,td:first-child{text-align:left;padding-left:0}.yes{color:var(--ye
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::Second;
+    use crate::measure::Percentiles;
     use crate::result::LoadResult;
 
     #[test]
@@ -232,6 +248,7 @@ mod tests {
 
     #[test]
     fn a_page_holds_all_it_needs() {
+        let latency = Percentiles { count: 1, p99: 5000, ..Percentiles::default() };
         let run = |broker: &str, scale: u64| RunResult {
             workload: "produce-1m".to_owned(),
             broker: broker.to_owned(),
@@ -242,8 +259,8 @@ mod tests {
                 bytes: 1000 * scale,
                 curve: vec![(0.0, 100), (90.0, 1000 / scale), (99.0, 5000)],
                 series: vec![
-                    Second { second: 0, requests: 5, ..Second::default() },
-                    Second { second: 1, requests: 7, ..Second::default() },
+                    Second { second: 0, requests: 5, latency, ..Second::default() },
+                    Second { second: 1, requests: 7, latency, ..Second::default() },
                 ],
                 ..LoadResult::default()
             }],

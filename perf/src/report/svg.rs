@@ -166,15 +166,16 @@ fn x_ticks(min: f64, max: f64) -> Vec<f64> {
 
 /// How many colours the style sheet has.
 pub(crate) const COLOURS: usize = 4;
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 260.0;
-const LEFT: f64 = 64.0;
+/// In units of which a pixel is about one where three charts stand side by side.
+const WIDTH: f64 = 400.0;
+const HEIGHT: f64 = 220.0;
+const LEFT: f64 = 60.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 28.0;
 const BOTTOM: f64 = 36.0;
-const BAR: f64 = 30.0;
-const BAR_LEFT: f64 = 150.0;
-const BAR_RIGHT: f64 = 110.0;
+const BAR: f64 = 28.0;
+const BAR_LEFT: f64 = 104.0;
+const BAR_RIGHT: f64 = 76.0;
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,9 @@
 use hdrhistogram::Histogram;
 
 use crate::compare::{Compared, Comparison, Spread};
-use crate::figure::Figure;
+use crate::figure::{Figure, main_load};
 use crate::goals;
+use crate::limit;
 use crate::measure::Percentiles;
 use crate::result::{Direction, LoadResult, RunResult};
 use crate::units::{digits, nanos};
@@ -110,7 +111,23 @@ pub(crate) fn figures(
         })
     };
     let figures = Figure::USUAL.iter().chain(Figure::OF_LIFE);
-    (head, figures.filter_map(row).collect())
+    let mut rows: Vec<_> = figures.filter_map(row).collect();
+    rows.extend(share_of_limit(comparison, compared));
+    (head, rows)
+}
+
+/// How much of what the machine can do each broker did.
+fn share_of_limit(comparison: &Comparison, compared: &Compared) -> Option<Vec<String>> {
+    let main = compared.rounds.first()?.first().and_then(main_load)?;
+    let (name, limit) = limit::bound(&comparison.limits, main.direction)?;
+    let share = |number| {
+        let value = compared.figure(number, |run| Figure::MegabytesPerS.of(run));
+        value.map_or("-".to_owned(), |v| format!("{} %", digits(v.median / limit * 100.0)))
+    };
+    let mut row = vec![name.to_owned()];
+    row.extend((0..comparison.brokers.len()).map(share));
+    row.extend((1..comparison.brokers.len()).map(|_| String::new()));
+    Some(row)
 }
 
 /// One workload of a comparison.
@@ -137,7 +154,7 @@ pub(crate) fn goals(comparison: &Comparison) -> String {
             last = v.goal.workload;
             vec![
                 load.to_owned(),
-                v.goal.figure.name().to_owned(),
+                v.goal.name(),
                 v.goal.figure.show(v.ours.median),
                 v.goal.figure.show(v.theirs.median),
                 spread(v.ratio),
