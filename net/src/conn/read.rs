@@ -156,6 +156,11 @@ impl Reader {
     /// Whether a receive now would need no more memory than is already held.
     pub(crate) fn has_room(&self) -> bool {
         match &self.buf {
+            // Buffers come in powers of two, but a large one takes its own frame only: when that is
+            // whole there is nothing to receive, and no room says so.
+            Some(buf) if buf.kind == Kind::Large => {
+                self.missing().is_none_or(|missing| missing > 0)
+            }
             Some(buf) => buf.len < buf.bytes.len(),
             None => self.inline_len < INLINE,
         }
@@ -216,6 +221,7 @@ impl Reader {
             None => &mut self.inline[self.inline_len..],
         };
         let space_len = space.len();
+        assert!(space_len > 0, "a receive of nothing would look like the peer's end");
         let receive = async {
             match missing {
                 Some(missing) if missing > HINT_MIN => {

@@ -105,8 +105,9 @@ pub(crate) async fn wait(core: Rc<Core>, work: Wait) {
             return;
         }
         let counted = bytes.min(part.room);
-        left = left.saturating_sub(counted - grown[slot]);
-        grown[slot] = counted;
+        // What is available is an estimate, and a better one may be smaller.
+        left = left.saturating_sub(counted.saturating_sub(grown[slot]));
+        grown[slot] = grown[slot].max(counted);
         if left == 0 {
             return;
         }
