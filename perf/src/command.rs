@@ -261,6 +261,7 @@ fn run_one(args: &RunArgs) -> Result<()> {
             rounds: vec![vec![result]],
             failed: None,
         }],
+        ..Comparison::default()
     })?;
     verdict(faults)
 }
