@@ -104,8 +104,8 @@ fn sigterm_and_sigint_stop_cleanly() {
 fn a_second_signal_stops_at_once() {
     let mut broker = Broker::own(&["odradek.drain.timeout.ms=600000"]);
     create_topic(broker.address(), "kept", 1, &[]);
-    let records: Vec<Record> = (0..8).map(|n| Record::of(vec![n; 1 << 20]).to(0)).collect();
-    produce(broker.address(), &[("message.max.bytes", "2000000")], "kept", &records);
+    let records: Vec<Record> = (0..8).map(|n| Record::of(vec![n; 900_000]).to(0)).collect();
+    produce(broker.address(), &[], "kept", &records);
     // Answers that nobody reads, more of them than fit into the sockets: the drain waits for them.
     let fetch = Bytes::new().i32(-1).i32(0).i32(1).i32(16 << 20).i8(0).i32(1).string("kept");
     let fetch = fetch.i32(1).i32(0).i64(0).i32(16 << 20).request(1, 4, false);
