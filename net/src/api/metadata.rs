@@ -23,6 +23,11 @@ use super::errors::Coded;
 use crate::conn::reply::Reply;
 
 pub(super) async fn handle(cx: &Cx, request: MetadataRequest<'_>) -> Reply {
+    // Versions 10 and 11 have the fields, but no way to answer for a topic without a name.
+    let mut asked = request.topics.iter().flat_map(|topics| topics.iter());
+    if cx.version < 12 && asked.any(|it| it.name.is_none() || !it.topic_id.is_zero()) {
+        return refuse(cx, &request);
+    }
     let refused = create_missing(cx, &request).await;
     let image = cx.image();
     let with_operations = request.include_topic_authorized_operations;
@@ -54,6 +59,20 @@ pub(super) async fn handle(cx: &Cx, request: MetadataRequest<'_>) -> Reply {
         },
         ..MetadataResponse::default()
     })
+}
+
+/// As Kafka answers a request that asks by id before there was asking by id.
+fn refuse(cx: &Cx, request: &MetadataRequest<'_>) -> Reply {
+    let topics = request.topics.iter().flat_map(|topics| topics.iter());
+    let refused = topics.map(|topic| MetadataResponseTopic {
+        error_code: ErrorCode::INVALID_REQUEST.into(),
+        name: Some(topic.name.unwrap_or("")),
+        topic_id: topic.topic_id,
+        ..MetadataResponseTopic::default()
+    });
+    let throttle_time_ms = cx.throttle_ms();
+    let topics = refused.collect();
+    cx.reply(&MetadataResponse { throttle_time_ms, topics, ..MetadataResponse::default() })
 }
 
 /// Brokers that serve, at the address of the listener that the client came in by.

@@ -180,7 +180,8 @@ fn announced_frames_cost_nothing_until_they_come() {
 
 #[test]
 fn stalled_large_frames_lose_their_memory_to_others() {
-    let shell = Shell::start(8, 1, &["cores.memory.bytes=67108864"]);
+    let shell =
+        Shell::start(8, 1, &["cores.memory.bytes=67108864", "queued.max.request.bytes=16777216"]);
     shell.run(10 * MINUTE, |rt, addr| async move {
         // More than the probing budget holds, each with its first 64 KiB and a bit.
         let stalled = join_all((0..200).map(|_| Client::connect(&rt, addr))).await;
