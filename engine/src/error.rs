@@ -92,17 +92,6 @@ pub enum OpenError {
         /// The id asked for.
         expected: TopicId,
     },
-    /// The directory had records, and is gone.
-    #[error(
-        "{} is gone, which had records up to offset {end}; put it back, or delete the topic",
-        path.display()
-    )]
-    Missing {
-        /// Where the partition's directory was.
-        path: PathBuf,
-        /// End of the log, as far as it was noted.
-        end: Offset,
-    },
     /// A file is not what its name says, or was written by a newer release.
     #[error("{}: {reason}", path.display())]
     Unreadable {

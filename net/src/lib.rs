@@ -38,4 +38,3 @@ mod side;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod whereabouts;

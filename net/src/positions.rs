@@ -16,8 +16,7 @@ use crate::mesh;
 
 /// Asks a core for the positions of its logs.
 pub(crate) struct Gather {
-    /// Every log is closed: the core writes its last checkpoint. Otherwise it writes one if it has
-    /// something to say.
+    /// Every log is closed: the core also writes its last checkpoint.
     pub(crate) last: bool,
 }
 
@@ -29,10 +28,6 @@ pub(crate) async fn gather(core: Rc<Core>, work: Gather) -> Outcome {
     let dirs = core.dirs.iter().map(async |dir| {
         if work.last {
             dir.checkpoint_last().await.map_err(|error| error.to_string())?;
-        } else {
-            // However little was appended: a start then knows which logs there were. A failure is
-            // told where it happens.
-            let _ = dir.checkpoint_if_behind().await;
         }
         Ok(dir.positions())
     });

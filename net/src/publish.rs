@@ -20,7 +20,6 @@ use replication::image::{self, ConfigResource, Delta, Image, ResourceKind, Topic
 use crate::core::Core;
 use crate::node::Published;
 use crate::partitions::{Home, Owned};
-use crate::whereabouts;
 
 /// From one state of the metadata to the next.
 pub(crate) struct Change {
@@ -121,11 +120,6 @@ async fn open(
     topic: Arc<Topic>,
     config: Rc<TopicConfig>,
 ) -> Result<(), PartitionKey> {
-    if let Some(trouble) = whereabouts::trouble(core, &topic, key.partition) {
-        tracing::error!(topic = &*topic.name, partition = key.partition.0, "offline: {trouble}");
-        core.partitions.insert(key, Owned::Offline(trouble.into()));
-        return Err(key);
-    }
     let spec = PartitionSpec {
         topic: topic.name.to_string(),
         topic_id: topic.id,

@@ -1,14 +1,10 @@
 //! A whole node, driven by its clients.
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::rc::Rc;
 use std::time::Duration;
 
 use engine::batch::{BatchBuilder, BatchHeader, BatchOptions, NewRecord};
 use engine::compress::{Codec, Codecs, Compression};
-use engine::ids::CoreId;
 use engine::rt::Rt;
 use futures_util::future::join_all;
 use wire::api_key::ApiKey;
@@ -298,106 +294,4 @@ async fn pipelined(rt: &Rt, client: &Client, partition: i32) {
             answered += 1;
         }
     }
-}
-
-/// Runs `change` on the disk of a node that stopped.
-fn on_disk<F: Future<Output = std::io::Result<()>> + 'static>(
-    node: &Whole,
-    change: impl FnOnce(Rt) -> F,
-) {
-    let task = change(node.world.rt(node.node, CoreId(0)));
-    let changed = node.world.block_on(Duration::from_secs(60), task);
-    changed.expect("in time").expect("the disk is well");
-}
-
-/// Which partitions of `t` take records, after each took one.
-fn producible(node: &Whole, partitions: i32) -> Vec<bool> {
-    node.run(move |rt, addr| async move {
-        let mut client = Client::connect(&rt, addr).await;
-        let mut taken = Vec::new();
-        for partition in 0..partitions {
-            let (code, base) = produce(&mut client, "t", partition, &["x"]).await;
-            assert!([ErrorCode::NONE, ErrorCode::KAFKA_STORAGE_ERROR].contains(&code), "{code}");
-            assert!(code != ErrorCode::NONE || base > 0, "it came back empty");
-            taken.push(code == ErrorCode::NONE);
-        }
-        taken
-    })
-}
-
-/// A node that has records in every partition of `t` and stopped.
-fn filled(partitions: i32, settings: &[&str]) -> Whole {
-    let mut node = Whole::start(7, 2, settings);
-    node.run(move |rt, addr| async move {
-        let mut client = Client::connect(&rt, addr).await;
-        assert_eq!(create(&mut client, "t", partitions).await, ErrorCode::NONE);
-        for partition in 0..partitions {
-            assert_eq!(produce(&mut client, "t", partition, &["a"]).await.0, ErrorCode::NONE);
-        }
-        // The metadata learns where the partitions are.
-        rt.sleep(Duration::from_secs(5)).await;
-    });
-    node.stop();
-    node
-}
-
-#[test]
-fn a_partition_whose_directory_is_gone_does_not_come_back_empty() {
-    let mut node = filled(3, &[]);
-    on_disk(&node, async |rt| rt.remove_dir_all(Path::new("/data/t-1")).await);
-    node.boot();
-    assert_eq!(producible(&node, 3), [true, false, true]);
-}
-
-#[test]
-fn partitions_of_a_log_directory_that_is_gone_do_not_come_back_empty() {
-    let mut node = filled(4, &["log.dirs=/a,/b"]);
-    let lost = Rc::new(RefCell::new(Vec::new()));
-    let found = Rc::clone(&lost);
-    on_disk(&node, async move |rt| {
-        for partition in 0..4 {
-            let there = rt.exists(Path::new(&format!("/b/t-{partition}"))).await?;
-            found.borrow_mut().push(there);
-        }
-        rt.remove_dir_all(Path::new("/b")).await
-    });
-    let lost = lost.take();
-    assert!(lost.contains(&true) && lost.contains(&false), "{lost:?}");
-    node.boot();
-    let expected: Vec<bool> = lost.iter().map(|lost| !lost).collect();
-    assert_eq!(producible(&node, 4), expected);
-}
-
-#[test]
-fn a_partition_that_is_there_twice_is_refused() {
-    let mut node = filled(2, &["log.dirs=/a,/b"]);
-    on_disk(&node, async |rt| {
-        for root in ["/a", "/b"] {
-            rt.create_dir_all(&Path::new(root).join("t-0")).await?;
-        }
-        Ok(())
-    });
-    node.boot();
-    assert_eq!(producible(&node, 2), [false, true]);
-}
-
-#[test]
-fn what_a_deleted_topic_left_goes_after_a_while() {
-    let mut node = filled(1, &[]);
-    let path = Path::new("/data/gone-0.0123456789abcdef0123456789abcdef-delete");
-    on_disk(&node, async move |rt| {
-        rt.create_dir_all(path).await?;
-        rt.write_file(&path.join("00000000000000000000.log"), b"bytes").await
-    });
-    node.boot();
-    node.world.run_for(Duration::from_secs(50));
-    on_disk(&node, async move |rt| {
-        assert!(rt.exists(path).await?, "its time has not come");
-        Ok(())
-    });
-    node.world.run_for(Duration::from_secs(15));
-    on_disk(&node, async move |rt| {
-        assert!(!rt.exists(path).await?);
-        Ok(())
-    });
 }

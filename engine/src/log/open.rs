@@ -20,7 +20,7 @@ use crate::buf::BLOCK;
 use crate::cache::Tail;
 use crate::cx::EngineCx;
 use crate::error::{LogError, OpenError};
-use crate::ids::{Offset, TopicId};
+use crate::ids::TopicId;
 use crate::waiters::FifoLock;
 use config::TopicConfig;
 
@@ -209,11 +209,6 @@ async fn create_if_absent(cx: &EngineCx, spec: &LogSpec) -> Result<bool, OpenErr
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let had = cx.rt.exists(&spec.path).await;
             let fresh = !had.map_err(|error| LogError::io("look at", &spec.path, &error))?;
-            let known = spec.entries.iter().map(|entry| entry.offset).max().unwrap_or(0);
-            if fresh && known > 0 {
-                let (path, end) = (spec.path.clone(), Offset(known));
-                return Err(OpenError::Missing { path, end });
-            }
             let made: io::Result<()> = async {
                 cx.rt.create_dir_all(&spec.path).await?;
                 let text = format!("version: 0\ntopic_id: {}", spec.topic_id.0);

@@ -131,11 +131,8 @@ impl Log {
         rt.rename(&from, &to).await.map_err(|e| LogError::io("rename", &from, &e))?;
         self.site.place.moved_to(to.clone());
         rt.sync_dir(dir.path()).await.map_err(|e| LogError::io("sync", dir.path(), &e))?;
-        // Not to be missed by a start: it went on purpose.
-        self.site.dir.checkpoint_soon();
         for segment in self.segments_from(i64::MIN) {
             self.forget(&segment);
-            segment.pin(&self.site.cx);
             segment.close_file();
         }
         let delay = u64::try_from(self.config().file_delete_delay_ms).unwrap_or(0);

@@ -14,14 +14,13 @@ mod dirs;
 mod error;
 pub(crate) mod stop;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{Config, TopicConfig};
+use config::Config;
 use engine::ids::{BrokerId, CoreId};
 use engine::log::ScrubPace;
 use engine::rt::{Inbox, InboxSender, Listener, MeshPort, Rt, inbox, mesh};
@@ -176,10 +175,6 @@ async fn lead(
     let core = Core::new(rt.clone(), node, Rc::clone(port));
     start_tasks(&core);
     rt.spawn("mesh", crate::mesh::run(Rc::clone(&core))).detach();
-    let defaults = TopicConfig::effective(&core.config(), &BTreeMap::new());
-    let delay = defaults.file_delete_delay_ms;
-    let delay = Duration::from_millis(u64::try_from(delay).unwrap_or(0));
-    core.dirs.iter().for_each(|dir| dir.doom_leftovers(delay));
     let meta = Meta::start(&core, &dirs).await?;
     drop(core.meta.set(Rc::clone(&meta)));
     let done = match errand {

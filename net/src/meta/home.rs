@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use engine::ids::{BrokerId, PartitionId};
 use engine::rt::Rt;
 use replication::cores::{CoreMap, PartitionKey};
-use replication::image::{Delta, Topic, directory};
+use replication::image::{Delta, Topic};
 use wire::primitives::Uuid;
 
 use crate::boot::{Dirs, METADATA_TOPIC};
@@ -29,8 +29,6 @@ pub(super) struct Homes {
     found: BTreeMap<(String, i32), usize>,
     /// Directory of every partition that has a home.
     settled: BTreeMap<PartitionKey, usize>,
-    /// Partitions whose directory is not the one that the metadata has.
-    unassigned: Vec<(PartitionKey, Uuid)>,
 }
 
 impl Homes {
@@ -58,15 +56,12 @@ impl Homes {
         }
         let mut found = BTreeMap::new();
         for (index, dir) in dirs.contents.iter().enumerate() {
-            for place in &dir.partitions {
-                // One that is twice there is refused when it is opened.
-                found.entry(place.clone()).or_insert(index);
-            }
+            found.extend(dir.partitions.iter().map(|place| (place.clone(), index)));
         }
         let ids = dirs.contents.iter().map(|dir| dir.meta.directory_id.unwrap_or(Uuid::ZERO));
         let dirs = ids.map(|id| (id, 0)).collect();
-        let (settled, unassigned) = Default::default();
-        Self { broker, map, file, dirs, found, settled, unassigned }
+        let settled = BTreeMap::new();
+        Self { broker, map, file, dirs, found, settled }
     }
 
     /// Homes for every partition of this node that `delta` brings; frees those it takes away.
@@ -94,7 +89,6 @@ impl Homes {
         let cores = self.map.place(keys.iter().copied());
         let homes = fresh.iter().zip(keys).zip(cores).map(|((place, key), core)| {
             let dir = self.dir(place.0, place.1);
-            self.note_assignment(place.0, key, dir);
             self.settled.insert(key, dir);
             self.dirs[dir].1 += 1;
             (key, Home { core, dir })
@@ -110,24 +104,6 @@ impl Homes {
         let found = std::mem::take(&mut self.found);
         let unclaimed = found.into_iter().filter(|((topic, _), _)| topic != METADATA_TOPIC);
         unclaimed.map(|((topic, partition), dir)| (dir, topic, partition)).collect()
-    }
-
-    /// Partitions that are to be assigned to the directories they are in; told once.
-    pub(super) fn unassigned(&mut self) -> Vec<(PartitionKey, Uuid)> {
-        std::mem::take(&mut self.unassigned)
-    }
-
-    /// Notes where a partition is, unless the metadata knows: by that a directory that is missing
-    /// at a later start is told from one that is new.
-    fn note_assignment(&mut self, topic: &Topic, key: PartitionKey, dir: usize) {
-        let assigned = topic.partition(key.partition).and_then(|p| p.directory_of(self.broker));
-        let (actual, _) = self.dirs[dir];
-        let is_here = |id| self.dirs.iter().any(|(known, _)| *known == id);
-        let stays =
-            assigned.is_none_or(|id| id == actual || !(directory::is_reserved(id) || is_here(id)));
-        if !stays {
-            self.unassigned.push((key, actual));
-        }
     }
 
     /// The map as a file, and where it goes.

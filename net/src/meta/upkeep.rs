@@ -3,8 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use replication::controller::directories::AssignDirectories;
-
 use super::Meta;
 
 /// Runs for ever.
@@ -23,7 +21,6 @@ pub(super) async fn run(meta: Rc<Meta>) {
             // Told where it happened.
             Err(_) => continue,
         }
-        meta.assign_directories().await;
         while let Ok(Some(silent)) =
             meta.propose(|desk, turn| desk.fence_stale_broker(turn.now)).await
         {
@@ -60,27 +57,6 @@ pub(super) async fn move_on(meta: Rc<Meta>) {
             let _ = meta.propose(|desk, _| desk.no_op()).await;
         }
         seen = meta.log.end();
-    }
-}
-
-impl Meta {
-    /// Tells the metadata in which log directories new partitions are. Until then a directory that
-    /// goes missing takes them with it unnoticed.
-    async fn assign_directories(&self) {
-        let unassigned = self.homes.borrow_mut().unassigned();
-        if unassigned.is_empty() {
-            return;
-        }
-        let assignments =
-            unassigned.into_iter().map(|(key, dir)| (key.topic, key.partition, dir)).collect();
-        let (broker, epoch) = (self.core.node.id, self.broker_epoch());
-        let request = AssignDirectories { broker, epoch, assignments };
-        match self.propose(move |desk, _| desk.assign_directories(&request)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(refusal)) => tracing::warn!("directories are not assigned: {refusal}"),
-            // Told where it happened; told again at the next start.
-            Err(_) => {}
-        }
     }
 }
 

@@ -28,13 +28,6 @@ impl LogDir {
         doomed.queue.insert(at, (due, paths));
     }
 
-    /// Lets directories that waited for removal when the last process ended go after `delay`.
-    pub fn doom_leftovers(&self, delay: Duration) {
-        for path in &self.contents.doomed {
-            self.doom(vec![path.clone()], delay);
-        }
-    }
-
     /// Removes what is due. Called by the core's housekeeping.
     pub async fn remove_due(self: &Rc<Self>) {
         loop {

@@ -112,14 +112,6 @@ impl LogDir {
         ledger.failure.borrow().clone().map_or(Ok(()), Err)
     }
 
-    /// As [`LogDir::checkpoint`], if anything was appended since the last one.
-    ///
-    /// # Errors
-    /// When it could not be written; the one before stays.
-    pub async fn checkpoint_if_behind(self: &Rc<Self>) -> Result<(), LogError> {
-        if self.ledger.appended.get() == 0 { Ok(()) } else { self.checkpoint().await }
-    }
-
     /// Writes this core's last checkpoint, without what it never opened.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ use super::checkpoint::{Checkpoint, Entry};
 use super::names::{DirKind, dir_kind};
 use super::own::OwnFileError;
 use crate::error::{DirError, is_full};
-use crate::ids::{Offset, TopicId};
+use crate::ids::TopicId;
 use crate::rt::{FileLock, Rt};
 
 /// What a path that is to be a log directory holds now.
@@ -47,7 +47,7 @@ pub struct DirContents {
     pub path: PathBuf,
     /// Whose it is.
     pub meta: MetaProperties,
-    /// Partitions by name, sorted.
+    /// Partitions by name.
     pub partitions: Vec<TopicPartition>,
     /// Directories that wait for removal.
     pub doomed: Vec<PathBuf>,
@@ -63,7 +63,7 @@ pub struct DirContents {
     own: Option<OwnState>,
     /// Number of the stretch of time in which only we use the directory.
     generation: u64,
-    /// Checkpoints by core, sorted by log; none when somebody else used the directory since.
+    /// Checkpoints by core; none when somebody else used the directory since.
     checkpoints: BTreeMap<u16, Vec<Entry>>,
 }
 
@@ -172,7 +172,6 @@ impl DirContents {
                 }
             }
         }
-        partitions.sort_unstable();
         let clean = CleanShutdown::read(rt, path).await?;
         let own = OwnState::read(rt, path).await?.filter(|own| own.continues(clean));
         let mut checkpoints = BTreeMap::new();
@@ -263,30 +262,11 @@ impl DirContents {
         stopped.write(rt, &self.path).await
     }
 
-    /// Whether the directory had a partition of this name when it was read.
-    #[must_use]
-    pub fn holds(&self, topic: &str, partition: i32) -> bool {
-        let wanted = (topic, partition);
-        self.partitions.binary_search_by(|(t, p)| (t.as_str(), *p).cmp(&wanted)).is_ok()
-    }
-
-    /// End of a log that earlier runs had here, as far as they noted it; `None` also for one that
-    /// was empty.
-    #[must_use]
-    pub fn known_end(&self, topic_id: TopicId, partition: i32) -> Option<Offset> {
-        self.entries_of(topic_id, partition).map(|e| Offset(e.offset)).max().filter(|e| e.0 > 0)
-    }
-
-    fn entries_of(&self, topic_id: TopicId, partition: i32) -> impl Iterator<Item = &Entry> {
-        let key = (topic_id.0, partition);
-        self.checkpoints.values().filter_map(move |entries| {
-            entries.binary_search_by_key(&key, Entry::key).ok().map(|at| &entries[at])
-        })
-    }
-
     /// What checkpoints say of a log, the furthest first.
     fn entries(&self, topic_id: TopicId, partition: i32) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = self.entries_of(topic_id, partition).cloned().collect();
+        let all = self.checkpoints.values().flatten();
+        let mine = all.filter(|entry| entry.key() == (topic_id.0, partition));
+        let mut entries: Vec<Entry> = mine.cloned().collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.offset));
         entries
     }
@@ -303,9 +283,8 @@ async fn read_checkpoint(
     let bytes = rt.read_file(&path, CHECKPOINT_MAX).await;
     let bytes = bytes.map_err(|error| DirError::io("read", &path, &error))?;
     match Checkpoint::decode(&bytes) {
-        Ok(mut found) => {
+        Ok(found) => {
             let ours = own.is_some_and(|own| own.generation == found.generation);
-            found.entries.sort_by_key(Entry::key);
             Ok(ours.then_some(found.entries))
         }
         Err(error @ OwnFileError::Newer { .. }) => {
