@@ -83,11 +83,7 @@ pub struct CompareArgs {
     #[arg(required = true)]
     workloads: Vec<String>,
     #[command(flatten)]
-    brokers: BrokerArgs,
-    #[command(flatten)]
-    measure: MeasureArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    side_by_side: SideBySideArgs,
 }
 
 /// `odradek perf table`.
@@ -99,6 +95,13 @@ pub struct TableArgs {
     /// Only workloads whose names contain this; may be repeated.
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
+    #[command(flatten)]
+    side_by_side: SideBySideArgs,
+}
+
+/// What commands that measure brokers side by side have in common.
+#[derive(Debug, Args)]
+struct SideBySideArgs {
     #[command(flatten)]
     brokers: BrokerArgs,
     #[command(flatten)]
@@ -272,22 +275,22 @@ fn compare_all(args: &CompareArgs) -> Result<()> {
         .iter()
         .map(|name| {
             let mut workload = Workload::load(name)?;
-            args.measure.apply(&mut workload);
+            args.side_by_side.measure.apply(&mut workload);
             Ok(workload)
         })
         .collect();
-    let options = args.brokers.options(&args.measure)?;
+    let options = args.side_by_side.brokers.options(&args.side_by_side.measure)?;
     let brokers: Vec<_> = options.brokers.iter().map(|b| b.label().to_owned()).collect();
     let shown = Comparison { brokers, ..Comparison::default() };
     let mut comparison = compare(&workloads?, &options, |done| {
         println!("{}", table::compared(&shown, done));
     })?;
     comparison.command = command_line();
-    finish(&comparison, &args.output)
+    finish(&comparison, &args.side_by_side.output)
 }
 
 fn print_table(args: &TableArgs) -> Result<()> {
-    let mut options = args.brokers.options(&args.measure)?;
+    let mut options = args.side_by_side.brokers.options(&args.side_by_side.measure)?;
     let wanted =
         |name: &&str| args.only.is_empty() || args.only.iter().any(|part| name.contains(part));
     let names: Vec<&str> = goals::workloads().into_iter().filter(wanted).collect();
@@ -300,7 +303,7 @@ fn print_table(args: &TableArgs) -> Result<()> {
             workload.truth.read_back = workload.truth.read_back.min(QUICK_READ_BACK);
             workload.topic.prefill = workload.topic.prefill.min(QUICK_PREFILL);
         }
-        args.measure.apply(&mut workload);
+        args.side_by_side.measure.apply(&mut workload);
         workloads.push(workload);
     }
     if args.quick {
@@ -322,7 +325,7 @@ fn print_table(args: &TableArgs) -> Result<()> {
     }
     comparison.command = command_line();
     println!("{}", table::goals(&comparison));
-    finish(&comparison, &args.output)
+    finish(&comparison, &args.side_by_side.output)
 }
 
 fn saturate(args: &SaturateArgs) -> Result<()> {

@@ -54,60 +54,44 @@ fn the_oracle_judges_all_but_the_newest_versions() {
     assert_eq!(ahead, AHEAD);
 }
 
+/// Both sides' messages are of one shape and without a common trait.
+macro_rules! agree {
+    ($what:literal, $ours:ident, $theirs:ident) => {
+        for (api, at, judged) in cases() {
+            let shape = $ours::shape(api).unwrap();
+            for seed in 0..SEEDS {
+                let bytes = support::message(&shape, at, seed);
+                let context = format!("{api} {} v{} seed {seed}", $what, at.version);
+                let mut cur = Cursor::new(&bytes);
+                let ours = $ours::decode(&mut cur, api, at.version).expect(&context);
+                assert_eq!(cur.finish(), Ok(()), "{context}");
+                let mut w = Writer::new();
+                ours.encode(&mut w, at.version).expect(&context);
+                assert_eq!(w.into_bytes(), bytes, "ours reproduces {context}");
+                if !judged {
+                    continue;
+                }
+                let key = OracleKey::try_from(api.key()).unwrap();
+                let mut rest = Bytes::copy_from_slice(&bytes);
+                let theirs = $theirs::decode(key, &mut rest, at.version).expect(&context);
+                assert!(rest.is_empty(), "{context}");
+                let mut again = BytesMut::new();
+                theirs.encode(&mut again, at.version).expect(&context);
+                assert_eq!(again, bytes, "theirs reproduces {context}");
+                assert_eq!(fields(&ours), fields(&theirs), "{context}");
+            }
+        }
+    };
+}
+
 #[test]
 fn requests_agree() {
-    for (api, at, judged) in cases() {
-        let shape = AnyRequest::shape(api).unwrap();
-        for seed in 0..SEEDS {
-            let bytes = support::message(&shape, at, seed);
-            let context = format!("{api} request v{} seed {seed}", at.version);
-            let mut cur = Cursor::new(&bytes);
-            let ours = AnyRequest::decode(&mut cur, api, at.version).expect(&context);
-            assert_eq!(cur.finish(), Ok(()), "{context}");
-            let mut w = Writer::new();
-            ours.encode(&mut w, at.version).expect(&context);
-            assert_eq!(w.into_bytes(), bytes, "ours reproduces {context}");
-            if !judged {
-                continue;
-            }
-            let key = OracleKey::try_from(api.key()).unwrap();
-            let mut rest = Bytes::copy_from_slice(&bytes);
-            let theirs = RequestKind::decode(key, &mut rest, at.version).expect(&context);
-            assert!(rest.is_empty(), "{context}");
-            let mut again = BytesMut::new();
-            theirs.encode(&mut again, at.version).expect(&context);
-            assert_eq!(again, bytes, "theirs reproduces {context}");
-            assert_eq!(fields(&ours), fields(&theirs), "{context}");
-        }
-    }
+    agree!("request", AnyRequest, RequestKind);
 }
 
 #[test]
 fn responses_agree() {
-    for (api, at, judged) in cases() {
-        let shape = AnyResponse::shape(api).unwrap();
-        for seed in 0..SEEDS {
-            let bytes = support::message(&shape, at, seed);
-            let context = format!("{api} response v{} seed {seed}", at.version);
-            let mut cur = Cursor::new(&bytes);
-            let ours = AnyResponse::decode(&mut cur, api, at.version).expect(&context);
-            assert_eq!(cur.finish(), Ok(()), "{context}");
-            let mut w = Writer::new();
-            ours.encode(&mut w, at.version).expect(&context);
-            assert_eq!(w.into_bytes(), bytes, "ours reproduces {context}");
-            if !judged {
-                continue;
-            }
-            let key = OracleKey::try_from(api.key()).unwrap();
-            let mut rest = Bytes::copy_from_slice(&bytes);
-            let theirs = ResponseKind::decode(key, &mut rest, at.version).expect(&context);
-            assert!(rest.is_empty(), "{context}");
-            let mut again = BytesMut::new();
-            theirs.encode(&mut again, at.version).expect(&context);
-            assert_eq!(again, bytes, "theirs reproduces {context}");
-            assert_eq!(fields(&ours), fields(&theirs), "{context}");
-        }
-    }
+    agree!("response", AnyResponse, ResponseKind);
 }
 
 /// The two crates' `Debug` outputs, made comparable: field names and values, in order. Names of
