@@ -4,14 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use config::Config;
 use config::listener::ListenerSecurity;
 use engine::ids::{BrokerId, CoreId};
-use engine::rt::sim::{NodeId, SimOptions, World};
+use engine::rt::sim::{Crash, NodeId, SimOptions, World};
 use engine::rt::{Rt, Stream, mesh};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -22,7 +21,7 @@ use wire::header::{RequestHeader, ResponseHeader};
 use wire::schema::{self, Message};
 use wire::writer::Writer;
 
-use crate::boot::{self, BootError, Handle};
+use crate::boot::{self, BootError, Handle, Ready};
 use crate::core::Core;
 use crate::node::{Listening, Node};
 use crate::{background, listen};
@@ -188,15 +187,24 @@ pub(crate) struct Whole {
     settings: Vec<String>,
     outcomes: Rc<RefCell<Vec<Result<(), BootError>>>>,
     handle: Option<Handle>,
+    /// Of the last start.
+    ready: Arc<Mutex<Option<Ready>>>,
 }
 
 impl Whole {
     /// Starts a node on an empty disk, with the settings given as `KEY=VALUE`.
     pub(crate) fn start(seed: u64, cores: usize, settings: &[&str]) -> Self {
+        let mut whole = Self::new(seed, cores, settings);
+        whole.boot();
+        whole
+    }
+
+    /// A node with an empty disk that was not started yet.
+    pub(crate) fn new(seed: u64, cores: usize, settings: &[&str]) -> Self {
         let world = World::new(seed, SimOptions::default());
         let node = world.add_node(cores);
         let addr = SocketAddr::new(world.ip(node), 9092);
-        let mut whole = Self {
+        Self {
             world,
             node,
             addr,
@@ -204,9 +212,8 @@ impl Whole {
             settings: settings.iter().map(|set| (*set).to_owned()).collect(),
             outcomes: Rc::default(),
             handle: None,
-        };
-        whole.boot();
-        whole
+            ready: Arc::default(),
+        }
     }
 
     /// Starts the cores and waits until the node serves.
@@ -216,14 +223,19 @@ impl Whole {
 
     /// Starts the cores; whether the node came to serve.
     pub(crate) fn try_boot(&mut self) -> bool {
+        self.boot_for(u64::MAX)
+    }
+
+    /// Starts the cores and lets them take at most so many steps; whether the node came to serve.
+    pub(crate) fn boot_for(&mut self, polls: u64) -> bool {
         let listeners = format!("listeners=PLAINTEXT://{}", self.addr);
         let builder = Config::builder().set("log.dirs=/data").set(&listeners);
         let builder = self.settings.iter().fold(builder, |builder, set| builder.set(set));
         let config = builder.build().expect("a test sets what is valid");
-        let ready = Arc::new(AtomicBool::new(false));
-        let tell = Arc::clone(&ready);
-        let (places, handle) =
-            boot::places(config, self.cores, move |_| tell.store(true, Ordering::Relaxed));
+        self.ready = Arc::default();
+        let ready = Arc::clone(&self.ready);
+        let tell = move |is: Ready| *ready.lock().expect("one thread") = Some(is);
+        let (places, handle) = boot::places(config, self.cores, tell);
         self.handle = Some(handle);
         self.outcomes.borrow_mut().clear();
         for (core, place) in (0..).map(CoreId).zip(places) {
@@ -233,10 +245,32 @@ impl Whole {
                 outcomes.borrow_mut().push(outcome);
             });
         }
+        let most = self.world.polls().saturating_add(polls);
         let (outcomes, cores) = (&self.outcomes, self.cores);
-        let over = || ready.load(Ordering::Relaxed) || outcomes.borrow().len() == cores;
+        let ended = || outcomes.borrow().len() == cores;
+        let over = || self.ready().is_some() || ended() || self.world.polls() >= most;
         self.world.run_until(Duration::from_secs(60), over);
-        ready.load(Ordering::Relaxed)
+        self.ready().is_some()
+    }
+
+    /// What the node said of itself when it came to serve, if it did.
+    pub(crate) fn ready(&self) -> Option<Ready> {
+        self.ready.lock().expect("one thread").clone()
+    }
+
+    /// Takes the node down; it can be started again at once.
+    pub(crate) fn crash(&mut self, kind: Crash) {
+        self.world.crash(self.node, kind);
+        self.world.restart(self.node);
+    }
+
+    /// Runs something on the node, which is up, whether it serves or not.
+    pub(crate) fn on_node<T: 'static, F: Future<Output = T> + 'static>(
+        &self,
+        task: impl FnOnce(Rt) -> F,
+    ) -> T {
+        let task = task(self.world.rt(self.node, CoreId(0)));
+        self.world.block_on(Duration::from_secs(600), task).expect("it ends in time")
     }
 
     /// Stops the node in order and returns how its cores ended.

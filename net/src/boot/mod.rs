@@ -291,3 +291,6 @@ const BIND_RETRY: Duration = Duration::from_millis(10);
 const CONTROL_CAPACITY: usize = 4;
 /// Messages between two looks of a busy core.
 const MESH_CAPACITY: usize = 1024;
+
+#[cfg(test)]
+mod tests;

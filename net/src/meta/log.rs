@@ -13,6 +13,7 @@ use config::{Config, TopicConfig};
 use engine::batch::header::Batches;
 use engine::buf::Slice;
 use engine::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
+use engine::log::dir::TopicPartition;
 use engine::partition::{
     Acks, AppendOptions, Appended, FollowerSpec, LeaderSpec, Origin, Partition, PartitionSpec,
     ReadBound, ReadSpec,
@@ -276,7 +277,9 @@ async fn is_new(rt: &Rt, dir: &Path) -> Result<bool, BootError> {
 /// A cluster is only made where there is no data: topics without the metadata that names them
 /// would be set aside.
 fn refuse_orphans(dirs: &Dirs) -> Result<(), BootError> {
-    let with_data = dirs.contents.iter().find(|dir| !dir.partitions.is_empty());
+    // A format that was cut short leaves the metadata log's directory with nothing in it.
+    let is_data = |(topic, _): &TopicPartition| topic != METADATA_TOPIC;
+    let with_data = dirs.contents.iter().find(|dir| dir.partitions.iter().any(is_data));
     with_data.map_or(Ok(()), |dir| {
         Err(BootError::Mismatch(format!(
             "{} holds partitions, but no log directory holds {METADATA_TOPIC}-0: restore it, or add \
@@ -286,7 +289,8 @@ fn refuse_orphans(dirs: &Dirs) -> Result<(), BootError> {
     })
 }
 
-/// Writes what a new cluster starts from.
+/// Writes what a new cluster starts from. What a formatting before left stays as it is: Kafka's may
+/// hold an older level, or credentials.
 async fn write_format(
     rt: &Rt,
     dirs: &Dirs,
@@ -295,10 +299,15 @@ async fn write_format(
 ) -> Result<(), BootError> {
     let now_ms = rt.wall_ms();
     let encoded = |error: wire::error::EncodeError| BootError::Metadata(error.to_string());
-    let bootstrap = format::bootstrap_checkpoint(now_ms).map_err(encoded)?;
+    let bootstrap = match read_bootstrap(rt, dirs).await? {
+        Some(found) => found,
+        None => format::bootstrap_checkpoint(now_ms).map_err(encoded)?,
+    };
     for home in &dirs.contents {
         let path = home.path.join(BOOTSTRAP);
-        rt.replace_file(&path, &bootstrap).await.map_err(|error| failed(&path, &error))?;
+        if !rt.exists(&path).await.map_err(|error| failed(&path, &error))? {
+            rt.replace_file(&path, &bootstrap).await.map_err(|error| failed(&path, &error))?;
+        }
     }
     rt.create_dir_all(dir).await.map_err(|error| failed(dir, &error))?;
     let path = dir.join(SnapshotId::EMPTY_LOG.to_string());
@@ -310,13 +319,23 @@ async fn write_format(
 
 /// The first records of a new cluster, as `bootstrap.checkpoint` has them.
 pub(super) async fn bootstrap(rt: &Rt, dirs: &Dirs) -> Result<Vec<MetadataRecord>, BootError> {
+    let Some(bytes) = read_bootstrap(rt, dirs).await? else {
+        return Ok(format::bootstrap_levels());
+    };
+    match snapshot::decode(SnapshotId::EMPTY_LOG, &bytes) {
+        Ok(read) => Ok(read.image.snapshot_records()),
+        Err(error) => {
+            let path = dirs.metadata_dir().path.join(BOOTSTRAP);
+            Err(BootError::Metadata(format!("{}: {error}", path.display())))
+        }
+    }
+}
+
+async fn read_bootstrap(rt: &Rt, dirs: &Dirs) -> Result<Option<Vec<u8>>, BootError> {
     let path = dirs.metadata_dir().path.join(BOOTSTRAP);
     match rt.read_file(&path, SNAPSHOT_MAX).await {
-        Ok(bytes) => match snapshot::decode(SnapshotId::EMPTY_LOG, &bytes) {
-            Ok(read) => Ok(read.image.snapshot_records()),
-            Err(error) => Err(BootError::Metadata(format!("{}: {error}", path.display()))),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(format::bootstrap_levels()),
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(&path, &error)),
     }
 }
