@@ -216,6 +216,11 @@ impl Whole {
         }
     }
 
+    /// Changes settings, for the next start.
+    pub(crate) fn set(&mut self, settings: &[&str]) {
+        self.settings.extend(settings.iter().map(|set| (*set).to_owned()));
+    }
+
     /// Starts the cores and waits until the node serves.
     pub(crate) fn boot(&mut self) {
         assert!(self.try_boot(), "the node did not start: {:?}", self.outcomes.borrow());
@@ -253,13 +258,20 @@ impl Whole {
         self.ready().is_some()
     }
 
+    /// How cores ended that did not end well.
+    pub(crate) fn why(&self) -> String {
+        let outcomes = self.outcomes.borrow();
+        let errors = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        errors.map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
     /// What the node said of itself when it came to serve, if it did.
     pub(crate) fn ready(&self) -> Option<Ready> {
         self.ready.lock().expect("one thread").clone()
     }
 
     /// Takes the node down; it can be started again at once.
-    pub(crate) fn crash(&mut self, kind: Crash) {
+    pub(crate) fn crash(&self, kind: Crash) {
         self.world.crash(self.node, kind);
         self.world.restart(self.node);
     }

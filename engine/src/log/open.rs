@@ -21,6 +21,7 @@ use crate::cache::Tail;
 use crate::cx::EngineCx;
 use crate::error::{LogError, OpenError};
 use crate::ids::TopicId;
+use crate::rt::Rt;
 use crate::waiters::FifoLock;
 use config::TopicConfig;
 
@@ -70,6 +71,20 @@ pub(super) struct Listing {
 }
 
 impl Log {
+    /// Whether the log at `path` could be opened, as far as can be told without changing anything.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub(crate) async fn inspect(rt: &Rt, path: &Path, topic_id: TopicId) -> Result<(), OpenError> {
+        let metadata = path.join(METADATA_FILE);
+        match rt.read_file(&metadata, METADATA_MAX).await {
+            Ok(bytes) => check_metadata(path, &bytes, topic_id)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(LogError::io("read", &metadata, &error).into()),
+        }
+        list(rt, path).await.map(drop)
+    }
+
     /// Opens the log at `spec.path`, creating it if nothing is there.
     ///
     /// # Errors
@@ -91,7 +106,7 @@ impl Log {
             tail: Tail::new(&cx.tails),
         };
         let fresh = create_if_absent(cx, spec).await?;
-        let listing = list(cx, &spec.path).await?;
+        let listing = list(&cx.rt, &spec.path).await?;
         let mut recovery = Recovery::new(&site, spec);
         if fresh {
             recovery.forget_hints();
@@ -200,7 +215,7 @@ async fn create_if_absent(cx: &EngineCx, spec: &LogSpec) -> Result<bool, OpenErr
     let metadata = spec.path.join(METADATA_FILE);
     match cx.rt.read_file(&metadata, METADATA_MAX).await {
         Ok(bytes) => {
-            check_metadata(&metadata, &bytes, spec)?;
+            check_metadata(&spec.path, &bytes, spec.topic_id)?;
             if !spec.closed_in_order {
                 sync_names(cx, &spec.path).await?;
             }
@@ -234,9 +249,9 @@ async fn sync_names(cx: &EngineCx, path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn check_metadata(path: &Path, bytes: &[u8], spec: &LogSpec) -> Result<(), OpenError> {
+fn check_metadata(dir: &Path, bytes: &[u8], expected: TopicId) -> Result<(), OpenError> {
     let unreadable = |reason: &str| OpenError::Unreadable {
-        path: path.to_owned(),
+        path: dir.join(METADATA_FILE),
         reason: format!("{reason}; restore the file, or move the partition's directory away"),
     };
     let text = std::str::from_utf8(bytes).map_err(|_| unreadable("not text"))?;
@@ -248,15 +263,14 @@ fn check_metadata(path: &Path, bytes: &[u8], spec: &LogSpec) -> Result<(), OpenE
     }
     let id = field("topic_id").and_then(|id| id.parse().ok());
     let found = TopicId(id.ok_or_else(|| unreadable("without a topic id"))?);
-    if found != spec.topic_id {
-        let path = spec.path.clone();
-        return Err(OpenError::OtherTopic { path, found, expected: spec.topic_id });
+    if found != expected {
+        return Err(OpenError::OtherTopic { path: dir.to_owned(), found, expected });
     }
     Ok(())
 }
 
-async fn list(cx: &EngineCx, path: &Path) -> Result<Listing, OpenError> {
-    let entries = cx.rt.list_dir(path).await;
+async fn list(rt: &Rt, path: &Path) -> Result<Listing, OpenError> {
+    let entries = rt.list_dir(path).await;
     let entries = entries.map_err(|error| LogError::io("list", path, &error))?;
     let (mut segments, mut snapshots) = (BTreeMap::new(), Vec::new());
     let (mut leftovers, mut beside) = (Vec::new(), Vec::new());

@@ -30,6 +30,7 @@ mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -49,6 +50,7 @@ use crate::error::{LogError, OpenError};
 use crate::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
 use crate::log::dir::{LogDir, TopicPartition};
 use crate::log::{Log, LogSpec};
+use crate::rt::Rt;
 use crate::waiters::Waiters;
 use state::Role;
 
@@ -85,6 +87,15 @@ pub struct Partition {
 }
 
 impl Partition {
+    /// Whether the partition in the directory `path` could be opened, as far as can be told without
+    /// changing anything.
+    ///
+    /// # Errors
+    /// As [`Partition::open`].
+    pub async fn inspect(rt: &Rt, path: &Path, topic_id: TopicId) -> Result<(), OpenError> {
+        Log::inspect(rt, path, topic_id).await
+    }
+
     /// Opens the partition's log, creating it when it is not there, and recovers it when the last
     /// process did not close it. It has no role yet: it serves nothing.
     ///

@@ -1,7 +1,7 @@
 //! From a configuration to a serving node, and back to nothing in good order.
 //!
 //! ```text
-//! core 0   dirs: look, lock, format ─ bind ─ Begin ─▶ all ─ metadata log ─ publish ─ ready ─ accept
+//! core 0   bind ─ dirs: look ─ check ─ lock, format ─ Begin ─▶ all ─ metadata log ─ publish ─ ready ─ accept
 //! others   wait for Begin ─ receive from the mesh ─ open their partitions ─ serve
 //! stop     stop listening ─ drain ─ leave the cluster ─ close partitions, metadata log ─ End ─▶ all
 //! ```
@@ -25,12 +25,12 @@ use engine::ids::{BrokerId, CoreId};
 use engine::log::ScrubPace;
 use engine::rt::{Inbox, InboxSender, Listener, MeshPort, Rt, inbox, mesh};
 
-pub(crate) use self::dirs::{Dirs, METADATA_TOPIC, random_id};
+pub(crate) use self::dirs::{Dirs, Found, METADATA_TOPIC, random_id};
 pub use self::error::{BootError, ExitCode};
 use crate::adopt::{self, Adoption};
 use crate::core::Core;
 use crate::mesh::Msg;
-use crate::meta::Meta;
+use crate::meta::{Meta, check};
 use crate::node::{Listening, Node};
 use crate::{background, listen, positions};
 
@@ -158,13 +158,17 @@ async fn lead(
         Errand::Serve { .. } => bind(&rt, &config).await?,
         Errand::Adopt(_) => Vec::new(),
     };
-    let dirs = dirs::prepare(&rt, &config).await?;
+    let listening = listening(&config, &listeners);
+    let found = Found::look(&rt, &config).await?;
+    let checked = check::check(&rt, &config, &listening, &found).await?;
+    // Nothing is refused from here on, and nothing was changed yet.
+    let dirs = found.take(&rt, &config).await?;
     let cores = port.cores();
     let node = Arc::new(Node {
         id: BrokerId(config.node_id),
         cluster_id: dirs.cluster_id.clone(),
         cores,
-        listeners: listening(&config, &listeners),
+        listeners: listening,
         dirs: dirs.contents.clone(),
         config,
     });
@@ -175,7 +179,7 @@ async fn lead(
     let core = Core::new(rt.clone(), node, Rc::clone(port));
     start_tasks(&core);
     rt.spawn("mesh", crate::mesh::run(Rc::clone(&core))).detach();
-    let meta = Meta::start(&core, &dirs).await?;
+    let meta = Meta::start(&core, &dirs, checked).await?;
     drop(core.meta.set(Rc::clone(&meta)));
     let done = match errand {
         Errand::Serve { control, ready } => {
@@ -292,5 +296,7 @@ const CONTROL_CAPACITY: usize = 4;
 /// Messages between two looks of a busy core.
 const MESH_CAPACITY: usize = 1024;
 
+#[cfg(test)]
+mod refusals;
 #[cfg(test)]
 mod tests;

@@ -11,22 +11,22 @@ use replication::features::SUPPORTED;
 use replication::image::{Endpoint, LevelRange};
 use replication::quorum::Event;
 
-use super::{Meta, log, monotonic};
+use super::{Meta, format, monotonic};
 use crate::boot::{BootError, Dirs, random_id};
-use crate::node::Published;
+use crate::node::{Listening, Published};
 use crate::publish;
 
 impl Meta {
     /// Takes office, registers controller and broker, publishes the metadata to every core, and
     /// unfences the broker.
     pub(super) async fn join(&self, dirs: &Dirs) -> Result<(), BootError> {
-        let bootstrap = log::bootstrap(&self.core.rt, dirs).await?;
+        let bootstrap = format::bootstrap(&self.core.rt, &dirs.metadata_dir().path).await?;
         let first = self.activate(&bootstrap)?;
         self.write(first).await?;
         let controller = RegisterController {
             id: self.core.node.id,
             incarnation: self.incarnation,
-            endpoints: self.endpoints(),
+            endpoints: endpoints(&self.core.node.listeners),
         };
         // A cluster from before controllers registered themselves does without.
         let _ = self.do_now(|desk, _| desk.register_controller(&controller)).await?;
@@ -92,15 +92,12 @@ impl Meta {
 
     fn registration(&self, dirs: &Dirs) -> RegisterBroker {
         let node = &self.core.node;
-        let features = SUPPORTED.iter().map(|feature| {
-            (feature.name.to_owned(), LevelRange { min: feature.min, max: feature.max })
-        });
         RegisterBroker {
             id: node.id,
             cluster_id: node.cluster_id.clone(),
             incarnation: self.incarnation,
-            endpoints: self.endpoints(),
-            features: features.collect(),
+            endpoints: endpoints(&self.core.node.listeners),
+            features: supported(),
             rack: node.config.broker_rack.clone(),
             directories: dirs.contents.iter().filter_map(|dir| dir.meta.directory_id).collect(),
             previous_epoch: self.previous_epoch(dirs),
@@ -118,16 +115,6 @@ impl Meta {
         });
         let known = published.image.brokers().get(self.core.node.id).map(|known| known.epoch);
         whole_epoch(stops, known.filter(|_| !cached))
-    }
-
-    fn endpoints(&self) -> Vec<Endpoint> {
-        let listeners = self.core.node.listeners.iter().map(|listener| Endpoint {
-            name: listener.name.as_str().into(),
-            host: listener.advertised_host.as_str().into(),
-            port: listener.advertised_port,
-            security_protocol: listener.security.id(),
-        });
-        listeners.collect()
     }
 
     /// Decides and commits outside of the proposer's rounds, before there are any.
@@ -166,6 +153,25 @@ impl Meta {
             }
         }
     }
+}
+
+/// The listeners as a registration names them.
+pub(super) fn endpoints(listeners: &[Listening]) -> Vec<Endpoint> {
+    let named = listeners.iter().map(|listener| Endpoint {
+        name: listener.name.as_str().into(),
+        host: listener.advertised_host.as_str().into(),
+        port: listener.advertised_port,
+        security_protocol: listener.security.id(),
+    });
+    named.collect()
+}
+
+/// The feature levels that this program supports.
+pub(super) fn supported() -> Vec<(String, LevelRange)> {
+    let ranges = SUPPORTED.iter().map(|feature| {
+        (feature.name.to_owned(), LevelRange { min: feature.min, max: feature.max })
+    });
+    ranges.collect()
 }
 
 /// Epoch of the incarnation before, if that one lost nothing of what it had acknowledged: it marked

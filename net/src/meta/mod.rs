@@ -11,11 +11,15 @@
 //! before it, all are appended, one sync commits all, one publish answers all. Requests from other
 //! cores come as calls ([`requests`]).
 
+pub(crate) mod check;
+mod files;
+mod format;
 mod home;
 mod join;
 mod log;
 mod proposal;
 mod publisher;
+mod replay;
 pub(crate) mod requests;
 mod snapshots;
 mod upkeep;
@@ -38,6 +42,7 @@ use replication::quorum::{Effect, Event, Quorum, QuorumDescription};
 use replication::record::{self, BatchPlace, ControlRecord, MetadataRecord};
 use wire::primitives::Uuid;
 
+use self::check::Checked;
 use self::home::Homes;
 use self::log::MetaLog;
 pub(crate) use self::proposal::ProposeError;
@@ -69,9 +74,17 @@ pub(crate) struct Meta {
 impl Meta {
     /// Replays the log, takes the lead, registers this broker, and publishes: when this returns,
     /// every core serves its partitions.
-    pub(crate) async fn start(core: &Rc<Core>, dirs: &Dirs) -> Result<Rc<Self>, BootError> {
-        let config = log::quorum_config(core, dirs)?;
-        let (log, replayed) = MetaLog::open(core, dirs, &config).await?;
+    pub(crate) async fn start(
+        core: &Rc<Core>,
+        dirs: &Dirs,
+        checked: Checked,
+    ) -> Result<Rc<Self>, BootError> {
+        let home = dirs.metadata_dir();
+        let directory = home.meta.directory_id.ok_or_else(|| {
+            BootError::Metadata(format!("{} has no directory.id", home.path.display()))
+        })?;
+        let config = log::quorum_config(&core.node.config, directory, &core.node.listeners);
+        let (log, replayed) = MetaLog::open(core, dirs, &config, checked).await?;
         let now = monotonic(core);
         let (quorum, effects) = Quorum::start(now, config, replayed.quorum)?;
         let (newest, bytes) = (replayed.snapshot_end, replayed.bytes_since);
@@ -159,7 +172,7 @@ impl Meta {
         while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::Persist { state, version } => {
-                    let persisted = self.log.persist(&state, version).await;
+                    let persisted = self.log.files.persist(&state, version).await;
                     persisted.map_err(|error| format!("quorum-state: {error}"))?;
                 }
                 Effect::Append { at, epoch, records } => {

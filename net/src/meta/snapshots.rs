@@ -57,7 +57,7 @@ impl Meta {
         let voters = self.quorum.borrow().snapshot_voters(id.end);
         let written = match snapshot::encode(&image, voters.as_ref(), self.core.rt.wall_ms()) {
             Ok(bytes) => {
-                let written = self.log.write_snapshot(id, &bytes).await;
+                let written = self.log.files.write_snapshot(id, &bytes).await;
                 written.map_err(|error| error.to_string())
             }
             Err(error) => Err(error.to_string()),
@@ -82,7 +82,7 @@ impl Meta {
             bytes_max: config.metadata_max_retention_bytes,
             age_max_ms: config.metadata_max_retention_ms,
         };
-        let stored = self.log.stored_snapshots().await.map_err(|error| error.to_string())?;
+        let stored = self.log.files.stored_snapshots().await.map_err(|error| error.to_string())?;
         let log = self.log.partition();
         let plan = retention::retain(policy, &stored, log.size_bytes(), self.core.rt.wall_ms());
         if let Some(start) = plan.log_start {
@@ -92,7 +92,7 @@ impl Meta {
         let left = retention::orphans(&stored, log.offsets().log_start);
         let gone: BTreeSet<_> = plan.delete.into_iter().chain(left).collect();
         for id in gone {
-            self.log.remove_snapshot(id).await.map_err(|error| format!("{id}: {error}"))?;
+            self.log.files.remove_snapshot(id).await.map_err(|error| format!("{id}: {error}"))?;
         }
         Ok(())
     }

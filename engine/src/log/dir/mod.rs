@@ -126,6 +126,19 @@ impl DirContents {
         })
     }
 
+    /// Takes the directory as [`DirContents::lock`] does, if anybody ever did: changes nothing.
+    ///
+    /// # Errors
+    /// When another process has it.
+    pub async fn lock_again(rt: &Rt, path: &Path) -> Result<Option<FileLock>, DirError> {
+        let file = path.join(LOCK_FILE);
+        match rt.exists(&file).await {
+            Ok(true) => Self::lock(rt, path).map(Some),
+            Ok(false) => Ok(None),
+            Err(error) => Err(DirError::io("look at", &file, &error)),
+        }
+    }
+
     /// Makes an empty directory this node's.
     ///
     /// # Errors
