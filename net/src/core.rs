@@ -81,8 +81,9 @@ impl Core {
         let session_slots = node.config.max_incremental_fetch_session_cache_slots as usize;
         let published = Published { image: Arc::default(), config: node.config.clone() };
         let engine_limits = EngineLimits {
-            tail_bytes: size(share.cache / 4 * 3),
-            cold_bytes: size(share.cache / 4),
+            // A reader of old records needs a few windows; one behind by less than the tail none.
+            tail_bytes: size(share.cache / 8 * 7),
+            cold_bytes: size(share.cache / 8),
             ..EngineLimits::default()
         };
         let engine = EngineCx::new(rt.clone(), engine_limits);
