@@ -17,11 +17,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use config::Config;
-use engine::ids::{LeaderEpoch, ProducerId, TopicId};
+use engine::ids::{LeaderEpoch, Offset, PartitionId, ProducerId, TopicId};
 use engine::rt::{OpenMode, Rt};
 use replication::controller::adopt::{AdoptPartition, AdoptTopic, AdoptTopics};
+use replication::cores::PartitionKey;
 use wire::primitives::Uuid;
 
+use crate::api::delete_records::delete_before;
 use crate::boot::{Dirs, random_id};
 use crate::core::Core;
 use crate::meta::Meta;
@@ -44,8 +46,19 @@ pub struct AdoptedTopic {
     pub id: Option<Uuid>,
     /// Overrides of its configuration.
     pub configs: Vec<(String, String)>,
-    /// Directory of each partition, from 0 on, and the newest leader epoch in it (−1 for none).
-    pub partitions: Vec<(PathBuf, i32)>,
+    /// Its partitions, from 0 on.
+    pub partitions: Vec<AdoptedPartition>,
+}
+
+/// A partition to take in.
+#[derive(Clone, Debug)]
+pub struct AdoptedPartition {
+    /// Its directory.
+    pub path: PathBuf,
+    /// The newest leader epoch in it; −1 for none.
+    pub last_epoch: i32,
+    /// First offset that its broker showed; what lies below was deleted there, and stays so.
+    pub log_start: i64,
 }
 
 /// Why nothing was taken in.
@@ -72,6 +85,19 @@ pub enum AdoptError {
     /// The metadata could not be written.
     #[error("the metadata was not changed: {0}")]
     Metadata(String),
+    /// They are part of the cluster now; this one shows records that were deleted before.
+    #[error(
+        "{partition} was taken in, but does not start at {start} as it did: {message}; delete the \
+         records below with DeleteRecords"
+    )]
+    Start {
+        /// Topic and partition.
+        partition: String,
+        /// Where it has to start.
+        start: i64,
+        /// Why it doesn't.
+        message: String,
+    },
     /// They are part of the cluster now, but not all can be served.
     #[error("{0} partitions were taken in, but can't be opened; the log above says why")]
     Offline(usize),
@@ -100,9 +126,9 @@ pub(crate) async fn run(
     checked.map_err(|error| refused(&error))?.map_err(|refusal| refused(&refusal))?;
     let mut copied = Vec::new();
     for (topic, target) in adoption.topics.iter().zip(&request.topics) {
-        for (index, ((from, _), place)) in
-            topic.partitions.iter().zip(&target.partitions).enumerate()
+        for (index, (adopted, place)) in topic.partitions.iter().zip(&target.partitions).enumerate()
         {
+            let from = &adopted.path;
             let root = root_of(dirs, place.directory);
             let to = root.join(format!("{}-{index}", topic.name));
             copied.push((copy_partition(&core.rt, from, root, &to).await?, root.to_owned(), to));
@@ -119,18 +145,38 @@ pub(crate) async fn run(
     let adopted = adopted.map_err(|error| AdoptError::Metadata(error.to_string()))?;
     adopted.map_err(|refusal| refused(&refusal))?;
     match meta.partitions().1.saturating_sub(offline) {
-        0 => Ok(()),
+        0 => keep_starts(core, &adoption).await,
         lost => Err(AdoptError::Offline(lost)),
     }
+}
+
+/// Lets partitions start where they started: files alone still show what was deleted below.
+async fn keep_starts(core: &Rc<Core>, adoption: &Adoption) -> Result<(), AdoptError> {
+    let image = core.image();
+    for topic in &adoption.topics {
+        let Some(taken) = image.topics().named(&topic.name) else { continue };
+        for (partition, adopted) in (0..).zip(&topic.partitions) {
+            if adopted.log_start > 0 {
+                let key = PartitionKey { topic: taken.id, partition: PartitionId(partition) };
+                let kept = delete_before(core, key, Offset(adopted.log_start)).await;
+                kept.map_err(|message| AdoptError::Start {
+                    partition: format!("{}-{partition}", topic.name),
+                    start: adopted.log_start,
+                    message,
+                })?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Spreads the partitions over the log directories.
 fn place(dirs: &Dirs, adoption: &Adoption) -> AdoptTopics {
     let ids = dirs.contents.iter().map(|dir| dir.meta.directory_id.unwrap_or(Uuid::ZERO));
     let mut next = ids.collect::<Vec<_>>().into_iter().cycle();
-    let mut partition = |&(_, epoch): &(PathBuf, i32)| AdoptPartition {
+    let mut partition = |adopted: &AdoptedPartition| AdoptPartition {
         directory: next.next().expect("a node has at least one log directory"),
-        last_epoch: LeaderEpoch(epoch),
+        last_epoch: LeaderEpoch(adopted.last_epoch),
     };
     let topics = adoption.topics.iter().map(|topic| AdoptTopic {
         name: topic.name.clone(),

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use rdkafka::consumer::Consumer as _;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use rdkafka::topic_partition_list::Offset;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::support::broker::{self, Broker, data_of};
 use crate::support::client::{self, Record, consume, consumer, create_topic, produce};
@@ -101,6 +102,9 @@ fn kafkas_partitions_are_taken_in() {
     create_topic(kafka.address(), "transfers", 1, &[]);
     transact(kafka.address(), "undone", false);
     transact(kafka.address(), "done", true);
+    create_topic(kafka.address(), "shortened", 1, &[]);
+    produce(kafka.address(), &[], "shortened", &vec![Record::of("x").to(0); 20]);
+    delete_below(kafka.address(), "shortened", 7);
     let target = broker::home();
     let said = adopt(&target, &[&data_of(&source)]).expect_failure();
     assert!(said.contains("locked") && said.contains("stop the broker"), "{said}");
@@ -125,6 +129,8 @@ fn kafkas_partitions_are_taken_in() {
     let broker = Broker::on(target, &[]);
     assert_filled(broker.address());
     let consumer = consumer(broker.address(), &[("isolation.level", "read_committed")]);
+    let watermarks = consumer.fetch_watermarks("shortened", 0, LIMIT);
+    assert_eq!(watermarks.expect("an answer"), (7, 20));
     client::assign(&consumer, "transfers", 0, Offset::Beginning);
     assert_eq!(client::payloads(&client::take(&consumer, 1)), [b"done"]);
     client::assert_drained(&consumer);
@@ -158,6 +164,14 @@ fn adopt_with(target: &tempfile::TempDir, sources: &[&Path], options: &[&str]) -
     let mut command = Command::new(broker::binary());
     command.args(["log", "adopt", "--data"]).arg(data_of(target)).args(options).args(sources);
     process::run(command, b"", LIMIT)
+}
+
+fn delete_below(address: &str, topic: &str, offset: i64) {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::Offset(offset)).expect("an offset");
+    let deleted = client::admin(address);
+    let deleted = client::block_on(deleted.delete_records(&list, &client::options()));
+    assert_eq!(deleted.expect("an answer").elements()[0].error(), Ok(()));
 }
 
 /// One record in one transaction.

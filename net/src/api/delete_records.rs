@@ -18,10 +18,10 @@ use wire::primitives::Uuid;
 
 use super::Cx;
 use super::errors::{Coded, check_epoch};
-
 use super::scatter::Scatter;
 use crate::conn::reply::Reply;
 use crate::core::Core;
+use crate::mesh;
 
 /// The partitions of one core in one request, and the offset that each shall start at.
 pub(crate) struct Work(Vec<(PartitionKey, Offset)>);
@@ -69,6 +69,21 @@ pub(super) async fn handle(cx: &Cx, request: DeleteRecordsRequest<'_>) -> Reply 
     });
     let topics = topics.collect();
     cx.reply(&DeleteRecordsResponse { throttle_time_ms: cx.throttle_ms(), topics })
+}
+
+/// Deletes the records of one partition below an offset, as a client's request would.
+pub(crate) async fn delete_before(
+    core: &Rc<Core>,
+    key: PartitionKey,
+    before: Offset,
+) -> Result<(), String> {
+    let Some(home) = core.partitions.home(key) else { return Err("not on this node".into()) };
+    let outcome = mesh::call(core, home.core, Work(vec![(key, before)])).await;
+    match outcome.map_err(|error| error.code()).map(|mut starts| starts.pop()) {
+        Ok(Some(Ok(_))) => Ok(()),
+        Ok(Some(Err(code))) | Err(code) => Err(code.to_string()),
+        Ok(None) => Err("no answer".into()),
+    }
 }
 
 /// The owner's side.

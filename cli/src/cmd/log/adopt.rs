@@ -10,7 +10,7 @@ use std::{fs, io};
 
 use anyhow::{Context, Result, anyhow, bail};
 use engine::rt::FileLock;
-use net::adopt::{AdoptedTopic, Adoption};
+use net::adopt::{AdoptedPartition, AdoptedTopic, Adoption};
 use wire::primitives::Uuid;
 
 use super::verify::{partition_dirs, verify_partition};
@@ -57,8 +57,7 @@ pub(crate) fn run(args: &AdoptArgs) -> ExitCode {
 #[derive(Default)]
 struct Found {
     id: Option<Uuid>,
-    /// Directory and newest leader epoch by partition.
-    partitions: BTreeMap<i32, (PathBuf, i32)>,
+    partitions: BTreeMap<i32, AdoptedPartition>,
 }
 
 /// Keeps the brokers that own the sources from running meanwhile; refuses if one does.
@@ -114,9 +113,11 @@ fn survey(args: &AdoptArgs) -> Result<Adoption> {
             producer_id_end = producer_id_end.max(end);
             let found = topics.entry(topic).or_default();
             take_id(found, &dir)?;
-            let epoch = report.last_epoch.max(newest_epoch(&dir)?);
-            if let Some((other, _)) = found.partitions.insert(partition, (dir.clone(), epoch)) {
-                bail!("{} and {} are the same partition", other.display(), dir.display());
+            let last_epoch = report.last_epoch.max(newest_epoch(&dir)?);
+            let log_start = log_start(&dir, &name)?;
+            let adopted = AdoptedPartition { path: dir.clone(), last_epoch, log_start };
+            if let Some(other) = found.partitions.insert(partition, adopted) {
+                bail!("{} and {} are the same partition", other.path.display(), dir.display());
             }
         }
     }
@@ -190,6 +191,24 @@ fn newest_epoch(dir: &Path) -> Result<i32> {
     last.map_or(Ok(-1), |epoch| {
         epoch.parse().with_context(|| format!("{}: {epoch} is not an epoch", file.display()))
     })
+}
+
+/// Where the partition starts, as its broker noted beside the directory: version, count, then
+/// topic, partition and offset a line. 0 where nothing was deleted.
+fn log_start(dir: &Path, name: &str) -> Result<i64> {
+    let whole = dir.canonicalize()?;
+    let Some(file) = whole.parent().map(|root| root.join("log-start-offset-checkpoint")) else {
+        return Ok(0);
+    };
+    let Some(text) = read(&file)? else { return Ok(0) };
+    let of_partition = |line: &str| {
+        let (partition, offset) = line.rsplit_once(' ')?;
+        (partition.replace(' ', "-") == name).then(|| offset.parse())
+    };
+    match text.lines().skip(2).find_map(of_partition) {
+        Some(offset) => offset.with_context(|| format!("{}: no offset", file.display())),
+        None => Ok(0),
+    }
 }
 
 fn read(file: &Path) -> Result<Option<String>> {
