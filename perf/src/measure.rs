@@ -14,6 +14,8 @@ pub(crate) use series::{Series, curve};
 /// When things count.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
+    /// When the loads begin: arrivals are intended from here on, however late a thread gets to it.
+    pub(crate) begin_ns: u64,
     /// First nanosecond that counts.
     pub(crate) start_ns: u64,
     /// First one that does not.
@@ -145,7 +147,12 @@ mod tests {
 
     #[test]
     fn what_begins_in_the_window_counts_where_it_ends() {
-        let window = Window { start_ns: 10 * SECOND, end_ns: 12 * SECOND, give_up_ns: 20 * SECOND };
+        let window = Window {
+            begin_ns: 0,
+            start_ns: 10 * SECOND,
+            end_ns: 12 * SECOND,
+            give_up_ns: 20 * SECOND,
+        };
         let (sender, receiver) = mpsc::channel();
         let mut recorder = Recorder::new(0, window, sender);
         recorder.latency(9 * SECOND, 9 * SECOND + 5, 1);

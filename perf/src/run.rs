@@ -166,7 +166,7 @@ impl Session<'_> {
         start.barrier.wait();
         let now = self.clock.now();
         let end = now + PREFILL_LIMIT_NS;
-        let window = Window { start_ns: now, end_ns: end, give_up_ns: end };
+        let window = Window { begin_ns: now, start_ns: now, end_ns: end, give_up_ns: end };
         start.window.set(window).expect("set once");
         start.barrier.wait();
         drop(receiver);
@@ -198,10 +198,11 @@ impl Session<'_> {
         let (start, threads) = spawn(parts, self.clock, shared, &sender);
         drop(sender);
         start.barrier.wait();
-        let start_ns = self.clock.now() + self.workload.warmup.ns();
+        let begin_ns = self.clock.now();
+        let start_ns = begin_ns + self.workload.warmup.ns();
         let end_ns = start_ns + self.workload.duration.ns();
         let give_up_ns = end_ns + self.workload.drain.ns();
-        let window = Window { start_ns, end_ns, give_up_ns };
+        let window = Window { begin_ns, start_ns, end_ns, give_up_ns };
         start.window.set(window).expect("set once");
         start.barrier.wait();
         let (series, samples) = self.watch(&receiver, window, pid, progress)?;

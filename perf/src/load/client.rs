@@ -266,7 +266,7 @@ impl Client {
 
 impl Load for Client {
     fn begin(&mut self, cx: &mut Cx<'_>, now: u64) {
-        self.start_ns = now;
+        self.start_ns = cx.window.begin_ns;
         for number in 0..self.producers.len() {
             if let Err(e) = self.fill(cx, number, now) {
                 cx.errors.add(&e.to_string());

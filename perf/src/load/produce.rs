@@ -156,7 +156,7 @@ impl RawProduce {
 
 impl Load for RawProduce {
     fn begin(&mut self, cx: &mut Cx<'_>, now: u64) {
-        self.start_ns = now;
+        self.start_ns = cx.window.begin_ns;
         if self.arrivals.is_some() {
             return;
         }
