@@ -80,10 +80,11 @@ impl Core {
         };
         let session_slots = node.config.max_incremental_fetch_session_cache_slots as usize;
         let published = Published { image: Arc::default(), config: node.config.clone() };
+        // Readers of old records need a few windows each: of a small cache that is a larger part.
+        let cold = (share.cache / 8).max(COLD_BYTES_MIN.min(share.cache / 4));
         let engine_limits = EngineLimits {
-            // A reader of old records needs a few windows; one behind by less than the tail none.
-            tail_bytes: size(share.cache / 8 * 7),
-            cold_bytes: size(share.cache / 8),
+            tail_bytes: size(share.cache - cold),
+            cold_bytes: size(cold),
             ..EngineLimits::default()
         };
         let engine = EngineCx::new(rt.clone(), engine_limits);
@@ -192,5 +193,7 @@ const FILLING_BYTES: usize = 16 << 20;
 const SERVING_BYTES: usize = 32 << 20;
 /// First 64 KiB of large frames: 64 of them prove themselves at a time.
 const PROBING_BYTES: usize = 4 << 20;
+/// Of the cache, for readers of old records: windows of 256 KiB, of which each reader has a few.
+const COLD_BYTES_MIN: u64 = 8 << 20;
 const WRITERS_KEPT: usize = 64;
 const WRITER_BYTES_KEPT: usize = 64 << 10;
