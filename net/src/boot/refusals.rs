@@ -37,8 +37,25 @@ fn tree(node: &Whole) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     })
 }
 
-/// What somebody did to the node's disk; what it gives back is held until the node was refused.
-type Mischief = fn(Rt) -> LocalBoxFuture<'static, Option<FileLock>>;
+/// What somebody did to the node's disk.
+type Mischief = fn(Rt) -> LocalBoxFuture<'static, Held>;
+
+/// What they hold until the node was refused: nothing, mostly.
+struct Held {
+    _lock: Option<FileLock>,
+}
+
+impl From<()> for Held {
+    fn from((): ()) -> Self {
+        Self { _lock: None }
+    }
+}
+
+impl From<FileLock> for Held {
+    fn from(lock: FileLock) -> Self {
+        Self { _lock: Some(lock) }
+    }
+}
 
 struct Case {
     /// Settings beside the usual.
@@ -75,12 +92,7 @@ macro_rules! refused {
     ($($name:ident: $settings:expr, $used:expr, |$rt:ident| $mischief:block $words:expr;)*) => {
         $(#[test]
         fn $name() {
-            let mischief: Mischief = |$rt| async move {
-                $mischief
-                #[allow(unreachable_code)]
-                None
-            }
-            .boxed_local();
+            let mischief: Mischief = |$rt| async move { $mischief.into() }.boxed_local();
             assert_refused(&Case { settings: $settings, used: $used, mischief, words: $words });
         })*
     };
@@ -105,7 +117,7 @@ refused! {
     a_damaged_meta_properties: TWO, USED, |rt| { put(&rt, META, b"\xff\xfe").await; }
         &["meta.properties"];
     somebody_elses_lock: TWO, USED, |rt| {
-        return Some(rt.lock_file(Path::new("/data/.lock")).expect("free"));
+        rt.lock_file(Path::new("/data/.lock")).expect("free")
     } &["/data"];
     two_metadata_logs: TWO, USED, |rt| {
         let ours = read(&rt, META).await;
