@@ -17,7 +17,11 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use wire::api_key::ApiKey;
 use wire::cursor::Cursor;
+use wire::error_code::ErrorCode;
 use wire::header::{RequestHeader, ResponseHeader};
+use wire::msg::create_topics::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
+};
 use wire::schema::{self, Message};
 use wire::writer::Writer;
 
@@ -141,6 +145,30 @@ impl Client {
             }
         }
         Some(())
+    }
+
+    /// Has a topic made.
+    pub(crate) async fn create(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> ErrorCode {
+        let configs =
+            configs.iter().map(|(name, value)| CreatableTopicConfig { name, value: Some(value) });
+        let topic = CreatableTopic {
+            name,
+            num_partitions: partitions,
+            replication_factor: 1,
+            configs: configs.collect(),
+            ..CreatableTopic::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic].into(), ..Default::default() };
+        let code = self.ask(ApiKey::CreateTopics, 5, &request, |cur| {
+            let response = CreateTopicsResponse::decode(cur, 5).expect("a response");
+            ErrorCode(response.topics.first().expect("one topic").error_code)
+        });
+        code.await.expect("answered")
     }
 
     /// Sends a request and decodes its answer with `read`; `None` when the node closes.

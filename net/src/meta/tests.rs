@@ -7,9 +7,6 @@ use engine::ids::CoreId;
 use engine::rt::sim::Crash;
 use wire::api_key::ApiKey;
 use wire::error_code::ErrorCode;
-use wire::msg::create_topics::{
-    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
-};
 use wire::msg::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumResponse, PartitionData, PartitionRequest, TopicRequest,
 };
@@ -21,23 +18,7 @@ use crate::testing::{Client, Whole};
 impl Whole {
     fn create(&self, name: String, configs: &'static [(&'static str, &'static str)]) {
         let code = self.run(move |rt, addr| async move {
-            let mut client = Client::connect(&rt, addr).await;
-            let configs = configs
-                .iter()
-                .map(|(name, value)| CreatableTopicConfig { name, value: Some(value) });
-            let topic = CreatableTopic {
-                name: &name,
-                num_partitions: 1,
-                replication_factor: 1,
-                configs: configs.collect(),
-                ..CreatableTopic::default()
-            };
-            let request = CreateTopicsRequest { topics: vec![topic].into(), ..Default::default() };
-            let code = client.ask(ApiKey::CreateTopics, 5, &request, |cur| {
-                let response = CreateTopicsResponse::decode(cur, 5).expect("a response");
-                ErrorCode(response.topics.first().expect("one topic").error_code)
-            });
-            code.await.expect("answered")
+            Client::connect(&rt, addr).await.create(&name, 1, configs).await
         });
         assert_eq!(code, ErrorCode::NONE);
     }

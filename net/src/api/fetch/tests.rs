@@ -6,27 +6,11 @@ use engine::batch::{BatchBuilder, BatchOptions, NewRecord};
 use engine::compress::Codecs;
 use wire::api_key::ApiKey;
 use wire::error_code::ErrorCode;
-use wire::msg::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
 use wire::msg::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use wire::msg::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use wire::primitives::Records;
 
 use crate::testing::{Client, Whole, frame};
-
-async fn create(client: &mut Client, partitions: i32) {
-    let topic = CreatableTopic {
-        name: "t",
-        num_partitions: partitions,
-        replication_factor: 1,
-        ..CreatableTopic::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic].into(), ..Default::default() };
-    let code = client.ask(ApiKey::CreateTopics, 5, &request, |cur| {
-        let response = CreateTopicsResponse::decode(cur, 5).expect("a response");
-        response.topics.first().expect("one topic").error_code
-    });
-    assert_eq!(code.await, Some(0));
-}
 
 async fn produce(client: &mut Client, partition: i32, value_len: usize) {
     let mut builder = BatchBuilder::new(BatchOptions::default());
@@ -84,7 +68,7 @@ fn bytes_are_divided_in_the_order_of_the_request() {
     let node = Whole::start(1, 2, &[]);
     node.run(|rt, addr| async move {
         let mut client = Client::connect(&rt, addr).await;
-        create(&mut client, 4).await;
+        assert_eq!(client.create("t", 4, &[]).await, ErrorCode::NONE);
         for partition in 0..4 {
             produce(&mut client, partition, 1000).await;
             produce(&mut client, partition, 1000).await;
@@ -115,7 +99,7 @@ fn a_long_poll_ends_with_enough_data_wherever_it_comes() {
     node.run(|rt, addr| async move {
         let mut client = Client::connect(&rt, addr).await;
         let mut producer = Client::connect(&rt, addr).await;
-        create(&mut client, 6).await;
+        assert_eq!(client.create("t", 6, &[]).await, ErrorCode::NONE);
         let request = FetchRequest {
             max_wait_ms: 60_000,
             min_bytes: 2_500,
@@ -149,7 +133,7 @@ fn errors_of_owners_do_not_wait() {
     let node = Whole::start(3, 2, &[]);
     node.run(|rt, addr| async move {
         let mut client = Client::connect(&rt, addr).await;
-        create(&mut client, 2).await;
+        assert_eq!(client.create("t", 2, &[]).await, ErrorCode::NONE);
         let known = FetchPartition { current_leader_epoch: 99, ..part(0, 0) };
         let (replica, behind) = (part(0, 0), part(0, 77));
         let last = FetchPartition { last_fetched_epoch: 99, ..part(0, 0) };
@@ -178,7 +162,7 @@ fn a_session_goes_on_over_connections() {
     let node = Whole::start(4, 3, &[]);
     node.run(|rt, addr| async move {
         let mut client = Client::connect(&rt, addr).await;
-        create(&mut client, 3).await;
+        assert_eq!(client.create("t", 3, &[]).await, ErrorCode::NONE);
         let parts = (0..3).map(|partition| part(partition, 0)).collect();
         let opening = FetchRequest { session_epoch: 0, ..of("t", parts) };
         let (_, session_id, told) = fetch(&mut client, &opening).await;
@@ -215,7 +199,7 @@ fn who_does_not_read_starves_nobody() {
     let node = Whole::start(6, 1, &["odradek.fetch.pinned.bytes=4194304"]);
     node.run(|rt, addr| async move {
         let mut client = Client::connect(&rt, addr).await;
-        create(&mut client, 2).await;
+        assert_eq!(client.create("t", 2, &[]).await, ErrorCode::NONE);
         for _ in 0..8 {
             produce(&mut client, 0, 900_000).await;
         }
@@ -247,7 +231,7 @@ fn what_a_connection_keeps_of_the_caches_is_one_answer() {
     let node = Whole::start(7, 1, &[]);
     node.run(|rt, addr| async move {
         let mut client = Client::connect(&rt, addr).await;
-        create(&mut client, 2).await;
+        assert_eq!(client.create("t", 2, &[]).await, ErrorCode::NONE);
         produce(&mut client, 0, 1000).await;
         let waits = FetchRequest { max_wait_ms: 5000, ..of("t", vec![part(0, 1)]) };
         let goes = of("t", vec![part(0, 0)]);
