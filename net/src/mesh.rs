@@ -440,6 +440,8 @@ macro_rules! calls {
 calls! {
     /// Puts a new state of the metadata into effect.
     Publish(publish::Work) -> publish::Outcome, by publish::serve;
+    /// Has deleted topics removed from the disks.
+    Retire(publish::Retire) -> (), by publish::retire;
     /// Finishes what the core's connections have begun.
     Drain(stop::Drain) -> usize, by stop::drain;
     /// Closes the core's partitions.

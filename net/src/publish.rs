@@ -2,15 +2,16 @@
 //!
 //! Core 0 sends every core the same [`Change`] and waits for all before the next, so the steps of
 //! two never mix. On each core: new partitions are opened and changed ones take their role, then
-//! the image is swapped, then what was deleted goes. A client that sees a topic in the new image
-//! can use it at once.
+//! the image is swapped. A client that sees a topic in the new image can use it at once. When all
+//! cores have it, what was deleted goes ([`Retire`]).
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use config::TopicConfig;
-use engine::ids::{BrokerId, TopicId};
+use engine::error::LogError;
+use engine::ids::{BrokerId, PartitionId, TopicId};
 use engine::partition::{FollowerSpec, LeaderSpec, Partition, PartitionSpec};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -56,10 +57,17 @@ pub(crate) async fn serve(core: Rc<Core>, Work(change): Work) -> Outcome {
     }
     core.set_published(change.published.clone());
     reconfigure(&core, image, &change.delta);
+    outcome
+}
+
+/// The partitions of topics that a change, which every core has, deletes: they go from the disk.
+pub(crate) struct Retire(pub(crate) Arc<Change>);
+
+/// Lets them go.
+pub(crate) async fn retire(core: Rc<Core>, Retire(change): Retire) {
     for topic in &change.delta.topics_deleted {
         delete(&core, topic).await;
     }
-    outcome
 }
 
 /// Opens what is new and this core's, several at a time.
@@ -191,12 +199,32 @@ fn reconfigure(core: &Rc<Core>, image: &Arc<Image>, delta: &Delta) {
 async fn delete(core: &Rc<Core>, topic: &Topic) {
     for (partition, _) in topic.partitions() {
         let key = PartitionKey { topic: topic.id, partition };
+        let home = core.partitions.home(key);
         core.partitions.unsettle(key);
-        if let Some(Owned::Open(open)) = core.partitions.remove(key)
-            && let Err(error) = open.delete().await
-        {
-            tracing::error!(topic = &*topic.name, partition = partition.0, "not deleted: {error}");
+        let deleted = match (core.partitions.remove(key), home) {
+            (Some(Owned::Open(open)), _) => open.delete().await,
+            (Some(Owned::Offline(_)), Some(home)) => discard(core, home, topic, partition).await,
+            _ => Ok(()),
+        };
+        if let Err(error) = deleted {
+            let topic = &*topic.name;
+            let partition = partition.0;
+            tracing::error!(topic, partition, "deleted at the next start: {error}");
         }
+    }
+}
+
+/// Deletes what could not be opened, if it is the topic's.
+async fn discard(
+    core: &Rc<Core>,
+    home: Home,
+    topic: &Topic,
+    partition: PartitionId,
+) -> Result<(), LogError> {
+    let dir = &core.dirs[home.dir];
+    match dir.topic_of(&topic.name, partition.0).await == Some(topic.id) {
+        true => dir.discard(&topic.name, partition.0).await,
+        false => Ok(()),
     }
 }
 

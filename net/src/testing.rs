@@ -25,7 +25,7 @@ use wire::msg::create_topics::{
 use wire::schema::{self, Message};
 use wire::writer::Writer;
 
-use crate::boot::{self, BootError, Handle, Ready};
+use crate::boot::{self, BootError, Handle, Probe, Ready};
 use crate::core::Core;
 use crate::node::{Listening, Node};
 use crate::{background, listen};
@@ -217,6 +217,8 @@ pub(crate) struct Whole {
     handle: Option<Handle>,
     /// Of the last start.
     ready: Arc<Mutex<Option<Ready>>>,
+    /// For the next start.
+    probe: Option<Probe>,
 }
 
 impl Whole {
@@ -241,6 +243,7 @@ impl Whole {
             outcomes: Rc::default(),
             handle: None,
             ready: Arc::default(),
+            probe: None,
         }
     }
 
@@ -268,7 +271,8 @@ impl Whole {
         self.ready = Arc::default();
         let ready = Arc::clone(&self.ready);
         let tell = move |is: Ready| *ready.lock().expect("one thread") = Some(is);
-        let (places, handle) = boot::places(config, self.cores, tell);
+        let probe = self.probe.take();
+        let (places, handle) = boot::places_probed(config, self.cores, tell, probe);
         self.handle = Some(handle);
         self.outcomes.borrow_mut().clear();
         for (core, place) in (0..).map(CoreId).zip(places) {
@@ -291,6 +295,27 @@ impl Whole {
         let outcomes = self.outcomes.borrow();
         let errors = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
         errors.map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Runs something inside the node when it serves next; what comes of it is found there.
+    pub(crate) fn probe<T: Send + 'static, F: Future<Output = T> + 'static>(
+        &mut self,
+        task: impl FnOnce(Rc<Core>) -> F + Send + 'static,
+    ) -> Arc<Mutex<Option<T>>> {
+        let found = Arc::<Mutex<Option<T>>>::default();
+        let sink = Arc::clone(&found);
+        self.probe = Some(Box::new(move |core| {
+            let rt = core.rt.clone();
+            let task = task(core);
+            let run = async move { *sink.lock().expect("one thread") = Some(task.await) };
+            rt.spawn("probe", run).detach();
+        }));
+        found
+    }
+
+    /// Whether every core has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.outcomes.borrow().len() == self.cores
     }
 
     /// What the node said of itself when it came to serve, if it did.

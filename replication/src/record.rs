@@ -113,6 +113,16 @@ pub fn encode(
     records.iter().map(|record| record.to_bytes(record.version_at(version.0))).collect()
 }
 
+/// How many of `values` (at least one) go into the next batch, where more than one is made.
+pub(crate) fn batch_len<V: AsRef<[u8]>>(values: &[V]) -> usize {
+    let mut bytes = 0;
+    let fits = |value: &&V| {
+        bytes += value.as_ref().len() + RECORD_OVERHEAD;
+        bytes <= BATCH_BYTES
+    };
+    values.iter().take(BATCH_RECORDS_MAX).take_while(fits).count().max(1)
+}
+
 /// One batch of metadata records, from their values.
 #[must_use]
 pub fn metadata_batch<V: AsRef<[u8]>>(place: BatchPlace, values: &[V]) -> Vec<u8> {
@@ -218,6 +228,18 @@ fn options(place: BatchPlace, control: bool) -> BatchOptions {
         ..BatchOptions::default()
     }
 }
+
+/// Kafka's limit on a batch of the metadata log.
+pub const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// Records beyond which Kafka starts another batch.
+pub(crate) const BATCH_RECORDS_MAX: usize = 10_000;
+
+/// Size from which on a batch is closed, where more than one is made.
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// Bytes of a record beside its value, at most.
+const RECORD_OVERHEAD: usize = 24;
 
 /// A batch of the metadata log is at most 8 MiB as written; Kafka does not compress them, and
 /// nothing that anybody wrote inflates to more than this.

@@ -21,7 +21,7 @@ use replication::controller::heartbeat::Heartbeat;
 use replication::controller::isr::{AlterIsr, AlterPartition};
 use replication::controller::reassign::{AlterReassignments, Reassign};
 use replication::controller::{
-    Controller, ControllerOptions, Decision, Random, SESSION_TIMEOUT, Turn,
+    Controller, ControllerOptions, DecidedBatch, Decision, Random, SESSION_TIMEOUT, Turn,
 };
 use replication::features::SUPPORTED;
 use replication::image::{ConfigResource, Image, LeaderRecovery, LevelRange, Loader, delta};
@@ -122,14 +122,18 @@ impl World {
     fn commit<T>(&mut self, decision: &Decision<T>) {
         let base = self.controller.next_offset().0 - decision.records.len() as i64;
         let place = BatchPlace { base: Offset(base), epoch: LeaderEpoch(1), timestamp_ms: 7 };
-        let Some(bytes) = decision.batch(place) else { return };
-        let batch = BatchView::decode(&bytes).expect("a batch");
-        let opened = record::open(&batch).expect("our records");
-        assert_eq!(opened.end, self.controller.next_offset());
-        let Content::Metadata(records) = opened.content else { panic!("metadata") };
-        assert_eq!(records, decision.records);
-        self.committed.apply_records(opened.info, &records).expect("follows from the log");
-        self.log.extend(bytes);
+        let mut written = Vec::new();
+        for DecidedBatch { bytes, .. } in decision.batches(place).expect("small") {
+            let batch = BatchView::decode(&bytes).expect("a batch");
+            let opened = record::open(&batch).expect("our records");
+            let Content::Metadata(records) = opened.content else { panic!("metadata") };
+            self.committed.apply_records(opened.info, &records).expect("follows from the log");
+            written.extend(records);
+            self.log.extend(bytes);
+        }
+        assert_eq!(written, decision.records);
+        let end = base + i64::try_from(written.len()).expect("few");
+        assert_eq!(Offset(end), self.controller.next_offset());
     }
 
     fn run<T>(&mut self, decide: impl FnOnce(&mut Controller, &mut Turn<'_>) -> Decision<T>) -> T {

@@ -250,23 +250,33 @@ async fn sync_names(cx: &EngineCx, path: &Path) -> Result<(), OpenError> {
 }
 
 fn check_metadata(dir: &Path, bytes: &[u8], expected: TopicId) -> Result<(), OpenError> {
-    let unreadable = |reason: &str| OpenError::Unreadable {
+    let found = parse_metadata(bytes).map_err(|reason| OpenError::Unreadable {
         path: dir.join(METADATA_FILE),
         reason: format!("{reason}; restore the file, or move the partition's directory away"),
-    };
-    let text = std::str::from_utf8(bytes).map_err(|_| unreadable("not text"))?;
-    let field = |name: &str| {
-        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
-    };
-    if field("version") != Some("0") {
-        return Err(unreadable("not of version 0"));
-    }
-    let id = field("topic_id").and_then(|id| id.parse().ok());
-    let found = TopicId(id.ok_or_else(|| unreadable("without a topic id"))?);
+    })?;
     if found != expected {
         return Err(OpenError::OtherTopic { path: dir.to_owned(), found, expected });
     }
     Ok(())
+}
+
+/// The topic that `partition.metadata` names.
+fn parse_metadata(bytes: &[u8]) -> Result<TopicId, &'static str> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "not text")?;
+    let field = |name: &str| {
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
+    };
+    if field("version") != Some("0") {
+        return Err("not of version 0");
+    }
+    let id = field("topic_id").and_then(|id| id.parse().ok());
+    id.map(TopicId).ok_or("without a topic id")
+}
+
+/// The topic that the partition's directory `dir` belongs to, where it can be read.
+pub(super) async fn topic_id(rt: &Rt, dir: &Path) -> Option<TopicId> {
+    let bytes = rt.read_file(&dir.join(METADATA_FILE), METADATA_MAX).await.ok()?;
+    parse_metadata(&bytes).ok()
 }
 
 async fn list(rt: &Rt, path: &Path) -> Result<Listing, OpenError> {

@@ -128,7 +128,9 @@ impl Coded for ProposeError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Log(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+            Self::TooLarge(_) => ErrorCode::RECORD_LIST_TOO_LARGE,
             Self::NotController => ErrorCode::NOT_CONTROLLER,
+            Self::Defect => ErrorCode::UNKNOWN_SERVER_ERROR,
         }
     }
 }

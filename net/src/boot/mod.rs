@@ -16,6 +16,7 @@ pub(crate) mod stop;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use config::Config;
 use engine::ids::{BrokerId, CoreId};
 use engine::log::ScrubPace;
 use engine::rt::{Inbox, InboxSender, Listener, MeshPort, Rt, inbox, mesh};
+use futures_util::future::{Either, select};
 
 pub(crate) use self::dirs::{Dirs, Found, METADATA_TOPIC, random_id};
 pub use self::error::{BootError, ExitCode};
@@ -73,10 +75,20 @@ enum Role {
 /// What a node is started for.
 enum Errand {
     /// To serve until it is told to stop.
-    Serve { control: Inbox<Control>, ready: Box<dyn FnOnce(Ready) + Send> },
+    Serve {
+        control: Inbox<Control>,
+        ready: Box<dyn FnOnce(Ready) + Send>,
+        /// A test's hand inside.
+        #[cfg(test)]
+        probe: Option<Probe>,
+    },
     /// To take partitions in, listening nowhere.
     Adopt(Adoption),
 }
+
+/// Runs on core 0 when the node serves.
+#[cfg(test)]
+pub(crate) type Probe = Box<dyn FnOnce(Rc<Core>) + Send>;
 
 /// Stops a running node from any thread.
 #[derive(Clone, Debug)]
@@ -98,7 +110,25 @@ pub fn places(
     ready: impl FnOnce(Ready) + Send + 'static,
 ) -> (Vec<Place>, Handle) {
     let (sender, control) = inbox(CONTROL_CAPACITY);
-    let errand = Errand::Serve { control, ready: Box::new(ready) };
+    let errand = Errand::Serve {
+        control,
+        ready: Box::new(ready),
+        #[cfg(test)]
+        probe: None,
+    };
+    (places_for(config, cores, errand), Handle(sender))
+}
+
+/// As [`places`], with a test's hand inside.
+#[cfg(test)]
+pub(crate) fn places_probed(
+    config: Config,
+    cores: usize,
+    ready: impl FnOnce(Ready) + Send + 'static,
+    probe: Option<Probe>,
+) -> (Vec<Place>, Handle) {
+    let (sender, control) = inbox(CONTROL_CAPACITY);
+    let errand = Errand::Serve { control, ready: Box::new(ready), probe };
     (places_for(config, cores, errand), Handle(sender))
 }
 
@@ -182,12 +212,20 @@ async fn lead(
     let meta = Meta::start(&core, &dirs, checked).await?;
     drop(core.meta.set(Rc::clone(&meta)));
     let done = match errand {
-        Errand::Serve { control, ready } => {
+        Errand::Serve {
+            control,
+            ready,
+            #[cfg(test)]
+            probe,
+        } => {
+            #[cfg(test)]
+            probe.into_iter().for_each(|probe| probe(Rc::clone(&core)));
             ready(readiness(&core, &meta, &listeners, rt.now().since(started)));
-            serve(&core, &listeners, control).await;
-            Ok(())
+            serve(&core, &meta, &listeners, control).await
         }
-        Errand::Adopt(adoption) => adopt::run(&core, &meta, &dirs, adoption).await,
+        Errand::Adopt(adoption) => {
+            adopt::run(&core, &meta, &dirs, adoption).await.map_err(BootError::from)
+        }
     };
     let stopped = stop::in_order(&core, &meta, &listeners).await;
     // The locks go last.
@@ -208,22 +246,37 @@ fn readiness(core: &Core, meta: &Meta, listeners: &[Listener], took: Duration) -
     }
 }
 
-/// Accepts connections until asked to stop.
-async fn serve(core: &Rc<Core>, listeners: &[Listener], control: Inbox<Control>) {
+/// Accepts connections until asked to stop, or unable to go on.
+async fn serve(
+    core: &Rc<Core>,
+    meta: &Meta,
+    listeners: &[Listener],
+    control: Inbox<Control>,
+) -> Result<(), BootError> {
     let (stop, stopped) = flume::bounded(0);
     let keeper = core.rt.spawn("positions", positions::keep(Rc::clone(core), stopped));
     for (index, listener) in listeners.iter().enumerate() {
         let accept = listen::accept(Rc::clone(core), listener.clone(), index);
         core.rt.spawn("accept", accept).detach();
     }
-    // The senders are gone only when the thread that watches for signals is: nothing can ask any
-    // more, so the node goes on.
-    if control.recv().await.is_none() {
-        std::future::pending::<()>().await;
-    }
+    let asked = async {
+        // The senders are gone only when the thread that watches for signals is: nothing can ask
+        // any more, so the node goes on.
+        if control.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let served = match select(pin!(asked), pin!(meta.failed())).await {
+        Either::Left(_) => Ok(()),
+        Either::Right(_) => {
+            tracing::error!("stopping: the metadata can be changed no more, by a defect");
+            Err(BootError::Unclean("the metadata role failed; the log says how".to_owned()))
+        }
+    };
     drop(stop);
     // A panic in it was logged, and leaves nothing half done that sealing does not mend.
     drop(keeper.await);
+    served
 }
 
 fn start_tasks(core: &Rc<Core>) {

@@ -96,6 +96,18 @@ impl Homes {
         homes.collect()
     }
 
+    /// Partitions on disk that nothing has claimed yet, of the topics that `of` takes:
+    /// `(index in log.dirs, topic, partition)`.
+    pub(super) fn found(&self, of: impl Fn(&str) -> bool) -> Vec<(usize, String, i32)> {
+        let found = self.found.iter().filter(|((topic, _), _)| of(topic));
+        found.map(|((topic, partition), dir)| (*dir, topic.clone(), *partition)).collect()
+    }
+
+    /// A partition is not on disk any more.
+    pub(super) fn lose(&mut self, topic: &str, partition: i32) {
+        self.found.remove(&(topic.to_owned(), partition));
+    }
+
     /// Forgets what was deleted while this node was down, and returns the directories that
     /// nothing has claimed: `(index in log.dirs, topic, partition)`.
     pub(super) fn forget(&mut self) -> Vec<(usize, String, i32)> {

@@ -1,8 +1,10 @@
 //! This broker in its own cluster: born, registered, unfenced, and gone again.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use config::Durability;
+use engine::ids::TopicId;
 use replication::controller::activate::RegisterController;
 use replication::controller::brokers::RegisterBroker;
 use replication::controller::heartbeat::{Heartbeat, HeartbeatReply};
@@ -19,7 +21,11 @@ use crate::publish;
 impl Meta {
     /// Takes office, registers controller and broker, publishes the metadata to every core, and
     /// unfences the broker.
-    pub(super) async fn join(&self, dirs: &Dirs) -> Result<(), BootError> {
+    pub(super) async fn join(
+        &self,
+        dirs: &Dirs,
+        removed: &BTreeMap<String, BTreeSet<TopicId>>,
+    ) -> Result<(), BootError> {
         let bootstrap = format::bootstrap(&self.core.rt, &dirs.metadata_dir().path).await?;
         let first = self.activate(&bootstrap)?;
         self.write(first).await?;
@@ -34,7 +40,8 @@ impl Meta {
         let epoch = self.do_now(|desk, turn| desk.register_broker(turn, &request)).await?;
         let epoch = epoch.map_err(|refusal| BootError::Metadata(refusal.to_string()))?;
         self.broker_epoch.set(epoch);
-        self.publish().await;
+        self.clear_deleted(removed).await;
+        self.publish(|| ()).await;
         self.park_strays(dirs).await;
         let beat = self.heartbeat(false);
         let reply = self.do_now(|desk, turn| desk.heartbeat(turn, &beat)).await?;
@@ -43,7 +50,7 @@ impl Meta {
             Ok(_) => return Err(BootError::Metadata("this broker stays fenced".to_owned())),
             Err(refusal) => return Err(BootError::Metadata(refusal.to_string())),
         }
-        self.publish().await;
+        self.publish(|| ()).await;
         Ok(())
     }
 
@@ -77,12 +84,12 @@ impl Meta {
         Ok(())
     }
 
-    /// A sign of life of this broker, which has applied everything that is committed.
+    /// A sign of life of this broker, which has applied what is published.
     pub(super) fn heartbeat(&self, want_shutdown: bool) -> Heartbeat {
         Heartbeat {
             broker: self.core.node.id,
             epoch: self.broker_epoch.get(),
-            metadata_offset: self.loader.borrow().image().provenance().end.0 - 1,
+            metadata_offset: self.core.image().provenance().end.0 - 1,
             want_fence: false,
             want_shutdown,
             offline_directories: Vec::new(),
@@ -129,9 +136,29 @@ impl Meta {
     }
 
     async fn write(&self, decision: Decision<()>) -> Result<(), BootError> {
-        let batch = self.append(decision).await.map_err(BootError::Metadata)?;
-        let batches: Vec<_> = batch.into_iter().collect();
+        let mut batches = Vec::new();
+        let appended = self.append(decision, &mut batches).await;
+        appended.map_err(|error| BootError::Metadata(error.to_string()))?;
         self.commit(&batches).await.map_err(BootError::Metadata)
+    }
+
+    /// Deletes what the last process did not come to: directories of topics that were deleted, as
+    /// the log that was replayed says, and what was renamed to be removed.
+    async fn clear_deleted(&self, removed: &BTreeMap<String, BTreeSet<TopicId>>) {
+        self.core.dirs.iter().for_each(|dir| dir.doom_leftovers());
+        let found = self.homes.borrow().found(|topic| removed.contains_key(topic));
+        let image = self.image();
+        for (dir, topic, partition) in found {
+            let log_dir = &self.core.dirs[dir];
+            let Some(id) = log_dir.topic_of(&topic, partition).await else { continue };
+            if !removed[&topic].contains(&id) || image.topics().get(id).is_some() {
+                continue;
+            }
+            match log_dir.discard(&topic, partition).await {
+                Ok(()) => self.homes.borrow_mut().lose(&topic, partition),
+                Err(error) => tracing::error!(topic, partition, "not deleted: {error}"),
+            }
+        }
     }
 
     /// Sets directories aside that belong to no topic any more, as Kafka does; nothing is deleted.

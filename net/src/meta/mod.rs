@@ -4,12 +4,14 @@
 //! ```text
 //! propose(decide) ─▶ queue ─▶ controller: decide on the image as it will be ─▶ append
 //!      ▲                                                                         │ one sync
-//!      └── answer ◀── every core has confirmed ◀── publish image and homes ◀── commit
+//!      ├── answer ◀─────────────────────────────────────────────────────────── commit
+//!      └── answer ◀── every core has confirmed ◀── publish image and homes ◀────┘
 //! ```
 //!
 //! There is one proposer. It takes what is queued as one round: every decision sees the ones
-//! before it, all are appended, one sync commits all, one publish answers all. Requests from other
-//! cores come as calls ([`requests`]).
+//! before it, all are appended, one sync commits all. What clients will use at once is answered
+//! when it is published too, which is the publisher's: a slow data disk delays no commit. Requests
+//! from other cores come as calls ([`requests`]).
 
 pub(crate) mod check;
 mod files;
@@ -26,6 +28,8 @@ mod upkeep;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trouble;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -34,7 +38,7 @@ use std::time::Duration;
 
 use engine::ids::{LeaderEpoch, Offset};
 use replication::controller::{
-    Controller, ControllerOptions, Decision, Random, SESSION_TIMEOUT, Turn,
+    Controller, ControllerOptions, DecidedBatch, Decision, Random, SESSION_TIMEOUT, Turn,
 };
 use replication::features::FeatureError;
 use replication::image::{BatchInfo, Image, Loader};
@@ -47,6 +51,7 @@ use self::home::Homes;
 use self::log::MetaLog;
 pub(crate) use self::proposal::ProposeError;
 use self::proposal::Queue;
+use self::publisher::Publishes;
 use self::snapshots::Snapshots;
 use crate::boot::{BootError, Dirs, random_id};
 use crate::core::Core;
@@ -63,6 +68,9 @@ pub(crate) struct Meta {
     homes: RefCell<Homes>,
     snapshots: RefCell<Snapshots>,
     queue: Queue,
+    publishes: Publishes,
+    /// Rings when the proposer or the publisher has ended, which only a defect makes them do.
+    failed: (flume::Sender<()>, flume::Receiver<()>),
     /// Random, new with every start.
     incarnation: Uuid,
     /// Epoch of this broker's registration.
@@ -89,6 +97,8 @@ impl Meta {
         let (quorum, effects) = Quorum::start(now, config, replayed.quorum)?;
         let (newest, bytes) = (replayed.snapshot_end, replayed.bytes_since);
         let snapshots = Snapshots::new(&core.node.config, now, newest, bytes);
+        let (queue, jobs) = Queue::new();
+        let (publishes, wanted) = Publishes::new();
         let homes = Homes::load(&core.rt, core.node.id, core.cores(), dirs).await;
         let meta = Rc::new(Self {
             core: Rc::clone(core),
@@ -98,14 +108,17 @@ impl Meta {
             controller: RefCell::default(),
             homes: RefCell::new(homes),
             snapshots: RefCell::new(snapshots),
-            queue: Queue::new(),
+            queue,
+            publishes,
+            failed: flume::bounded(1),
             incarnation: random_id(&core.rt),
             broker_epoch: Cell::new(-1),
             offline: Cell::new(0),
         });
         meta.execute(effects).await.map_err(BootError::Metadata)?;
-        meta.join(dirs).await?;
-        core.rt.spawn("proposer", proposal::run(Rc::clone(&meta))).detach();
+        meta.join(dirs, &replayed.removed).await?;
+        core.rt.spawn("proposer", proposal::run(Rc::clone(&meta), jobs)).detach();
+        core.rt.spawn("publisher", publisher::run(Rc::clone(&meta), wanted)).detach();
         core.rt.spawn("metadata-upkeep", upkeep::run(Rc::clone(&meta))).detach();
         core.rt.spawn("metadata-idle", upkeep::move_on(Rc::clone(&meta))).detach();
         Ok(meta)
@@ -115,6 +128,12 @@ impl Meta {
     pub(crate) fn partitions(&self) -> (usize, usize) {
         let all = self.loader.borrow().image().topics().partitions().count();
         (all - self.offline.get(), self.offline.get())
+    }
+
+    /// Resolves when this role has ended by a defect: nothing can be changed any more.
+    pub(crate) async fn failed(&self) {
+        // The other end is in here.
+        let _ = self.failed.1.recv_async().await;
     }
 
     /// Looks at what the controller knows, committed or not.
@@ -209,18 +228,25 @@ impl Meta {
         self.quorum.borrow_mut().handle(now, Event::Durable { end })
     }
 
-    /// Appends a decision's records as one batch, in memory only; returns what is needed to commit
-    /// them, none where there are no records.
-    async fn append(&self, decision: Decision<()>) -> Result<Option<Batch>, String> {
+    /// Appends a decision's records, in memory only; `batches` get what is needed to commit them,
+    /// also of the first ones where a later one cannot be appended.
+    async fn append(
+        &self,
+        decision: Decision<()>,
+        batches: &mut Vec<Batch>,
+    ) -> Result<(), ProposeError> {
         let (base, timestamp_ms) = (self.log.end(), self.core.rt.wall_ms());
         let epoch = self.quorum.borrow().epoch();
-        let Some(batch) = decision.batch(BatchPlace { base, epoch, timestamp_ms }) else {
-            return Ok(None);
-        };
-        let bytes = batch.len();
-        let appended = self.log.append(batch).await?;
-        let info = BatchInfo { base, epoch: epoch.0, timestamp_ms };
-        Ok(Some(Batch { info, last: appended.last, bytes, records: decision.records }))
+        let decided = decision.batches(BatchPlace { base, epoch, timestamp_ms })?;
+        let mut records = decision.records.into_iter();
+        for DecidedBatch { place, records: count, bytes } in decided {
+            let len = bytes.len();
+            let appended = self.log.append(bytes).await.map_err(ProposeError::Log)?;
+            let info = BatchInfo { base: place.base, epoch: epoch.0, timestamp_ms };
+            let records = records.by_ref().take(count).collect();
+            batches.push(Batch { info, last: appended.last, bytes: len, records });
+        }
+        Ok(())
     }
 
     /// Waits until appended batches are durable, and takes them into the image.

@@ -1,6 +1,12 @@
-//! From the committed image to every core.
+//! From the committed image to every core, by a task of its own: several changes that were
+//! committed meanwhile are one step.
+//!
+//! Who waits for a change is answered when every core has it. What was deleted goes from the disks
+//! after that, and before the next step: a topic of the same name finds nothing in its way.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use config::Config;
@@ -8,15 +14,81 @@ use futures_util::future::join_all;
 use replication::image::{self, ConfigResource, Image};
 
 use super::Meta;
+use super::proposal::Finish;
 use crate::mesh;
 use crate::node::Published;
 use crate::publish::{self, Change};
 
+/// Who waits for the publisher. One entry for each request in flight at most.
+pub(super) struct Publishes {
+    /// None once there is no publisher any more.
+    waiting: RefCell<Option<Vec<Finish>>>,
+    /// Holds one signal at most.
+    wake: flume::Sender<()>,
+}
+
+impl Publishes {
+    /// Nobody, and the publisher's end.
+    pub(super) fn new() -> (Self, flume::Receiver<()>) {
+        let (wake, wanted) = flume::bounded(1);
+        (Self { waiting: RefCell::new(Some(Vec::new())), wake }, wanted)
+    }
+
+    /// Has everything committed until now published, and then these answered.
+    pub(super) fn want(&self, answers: Vec<Finish>) {
+        // Without a publisher they are dropped, which tells who waits.
+        if let Some(waiting) = &mut *self.waiting.borrow_mut() {
+            waiting.extend(answers);
+        }
+        // Full means that it is about to look.
+        let _ = self.wake.try_send(());
+    }
+
+    fn take(&self) -> Vec<Finish> {
+        self.waiting.borrow_mut().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn close(&self) {
+        drop(self.waiting.borrow_mut().take());
+    }
+}
+
+/// Publishes for ever.
+pub(super) async fn run(meta: Rc<Meta>, wanted: flume::Receiver<()>) {
+    let ending = Ending(Rc::clone(&meta));
+    while let Ok(()) = wanted.recv_async().await {
+        let answers = meta.publishes.take();
+        meta.publish(|| answers.into_iter().for_each(|finish| finish(Ok(())))).await;
+        meta.snapshot_if_due().await;
+    }
+    drop(ending);
+}
+
+/// Has nobody wait for a publisher that is no more.
+struct Ending(Rc<Meta>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.publishes.close();
+        self.0.fail();
+    }
+}
+
 impl Meta {
-    /// Publishes what is committed to every core and waits until all have it.
-    pub(super) async fn publish(&self) {
+    /// The role has ended by a defect.
+    pub(super) fn fail(&self) {
+        // Full means that it was said.
+        let _ = self.failed.0.try_send(());
+    }
+
+    /// Publishes what is committed to every core; calls `answer` when all have it, and has what was
+    /// deleted removed from the disks after that.
+    pub(super) async fn publish(&self, answer: impl FnOnce()) {
         let before = self.core.image();
         let image = self.image();
+        if before.provenance() == image.provenance() {
+            return answer();
+        }
         let delta = image::delta(&before, &image);
         let placed = self.homes.borrow_mut().settle(&delta);
         let moved = !placed.is_empty() || !delta.topics_deleted.is_empty();
@@ -37,6 +109,12 @@ impl Meta {
                 Ok(outcome) => self.offline.set(self.offline.get() + outcome.offline.len()),
                 Err(error) => tracing::error!(core, "does not have the newest metadata: {error}"),
             }
+        }
+        answer();
+        if !change.delta.topics_deleted.is_empty() {
+            let retire = |core| mesh::call(&self.core, core, publish::Retire(Arc::clone(&change)));
+            // A core that has stopped has no disk to clear; what is left goes at the next start.
+            drop(join_all(self.core.mesh.cores().map(retire).collect::<Vec<_>>()).await);
         }
         if moved {
             self.save_homes().await;

@@ -3,18 +3,19 @@
 //! It is done on the files as they lie, before anything is changed, so that what cannot be followed
 //! is refused first. Where recovery then ends the log elsewhere, it is done again on the open log.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
 use engine::batch::header::{BatchError, BatchView, Batches, HEADER_BYTES, is_zero_header};
-use engine::ids::{LeaderEpoch, Offset};
+use engine::ids::{LeaderEpoch, Offset, TopicId};
 use engine::partition::{Partition, ReadBound, ReadSpec};
 use engine::rt::OpenMode;
 use replication::image::Loader;
 use replication::quorum::snapshot::SnapshotId;
 use replication::quorum::{Recovered, format};
-use replication::record::{self, Content, OpenError};
+use replication::record::{self, Content, MetadataRecord, OpenError};
 
 use super::files::{MetaFiles, failed};
 use crate::boot::BootError;
@@ -29,6 +30,8 @@ pub(crate) struct Replayed {
     pub(super) snapshot_end: Offset,
     /// Bytes of the log behind it.
     pub(super) bytes_since: u64,
+    /// Topics that the log deletes, by name.
+    pub(super) removed: BTreeMap<String, BTreeSet<TopicId>>,
 }
 
 impl Replayed {
@@ -118,7 +121,8 @@ impl Replayed {
             quorum.log_end = id.end;
         }
         let snapshot_end = quorum.log_end;
-        Ok(Self { loader, quorum, snapshot_end, bytes_since: 0 })
+        let removed = BTreeMap::new();
+        Ok(Self { loader, quorum, snapshot_end, bytes_since: 0, removed })
     }
 
     /// A log must not begin behind the snapshot, nor end before it.
@@ -142,7 +146,10 @@ impl Replayed {
             Err(error) => return Err(BootError::Metadata(error.to_string())),
         };
         match opened.content {
-            Content::Metadata(records) => self.loader.apply_records(opened.info, &records)?,
+            Content::Metadata(records) => {
+                records.iter().for_each(|record| self.note_removal(record));
+                self.loader.apply_records(opened.info, &records)?;
+            }
             Content::Control(records) => {
                 records.iter().for_each(|(at, record)| self.quorum.observe(*at, record));
                 self.loader.skip_control(opened.info, opened.end);
@@ -152,6 +159,16 @@ impl Replayed {
         self.quorum.log_end = opened.end;
         self.bytes_since += batch.bytes().len() as u64;
         Ok(Ok(()))
+    }
+}
+
+impl Replayed {
+    fn note_removal(&mut self, record: &MetadataRecord) {
+        let MetadataRecord::RemoveTopic(removal) = record else { return };
+        let id = TopicId(removal.topic_id);
+        if let Some(topic) = self.loader.image().topics().get(id) {
+            self.removed.entry(topic.name.to_string()).or_default().insert(id);
+        }
     }
 }
 

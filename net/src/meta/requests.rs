@@ -89,5 +89,5 @@ pub(crate) async fn allocate_producer_ids(
 ) -> Decided<Result<ProducerIdBlock, Refusal>> {
     let meta = core.meta.get().ok_or(ProposeError::NotController)?;
     let (broker, epoch) = (core.node.id, meta.broker_epoch());
-    meta.propose(move |desk, _| desk.allocate_producer_ids(broker, epoch)).await
+    meta.propose_only(move |desk, _| desk.allocate_producer_ids(broker, epoch)).await
 }

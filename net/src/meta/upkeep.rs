@@ -14,7 +14,7 @@ pub(super) async fn run(meta: Rc<Meta>) {
             return;
         }
         let beat = meta.heartbeat(false);
-        let beaten = meta.propose(move |desk, turn| desk.heartbeat(turn, &beat)).await;
+        let beaten = meta.propose_only(move |desk, turn| desk.heartbeat(turn, &beat)).await;
         match beaten {
             Ok(Ok(_)) => {}
             Ok(Err(refusal)) => tracing::warn!("this broker's heartbeat was refused: {refusal}"),
@@ -22,7 +22,7 @@ pub(super) async fn run(meta: Rc<Meta>) {
             Err(_) => continue,
         }
         while let Ok(Some(silent)) =
-            meta.propose(|desk, turn| desk.fence_stale_broker(turn.now)).await
+            meta.propose_only(|desk, turn| desk.fence_stale_broker(turn.now)).await
         {
             tracing::warn!(broker = silent.0, "fenced: silent for too long");
         }
@@ -32,8 +32,8 @@ pub(super) async fn run(meta: Rc<Meta>) {
                 tracing::warn!("upkeep of the metadata log: {error}");
             }
             // Both say whether there is more; the rest has its turn next time.
-            let _ = meta.propose(|desk, _| desk.balance_leaders(ELECTIONS_MAX)).await;
-            let _ = meta.propose(|desk, _| desk.elect_leaderless(ELECTIONS_MAX)).await;
+            let _ = meta.propose_only(|desk, _| desk.balance_leaders(ELECTIONS_MAX)).await;
+            let _ = meta.propose_only(|desk, _| desk.elect_leaderless(ELECTIONS_MAX)).await;
         }
     }
 }
@@ -54,7 +54,7 @@ pub(super) async fn move_on(meta: Rc<Meta>) {
         }
         if meta.log.end() == seen {
             // A failure is told where it happened.
-            let _ = meta.propose(|desk, _| desk.no_op()).await;
+            let _ = meta.propose_only(|desk, _| desk.no_op()).await;
         }
         seen = meta.log.end();
     }

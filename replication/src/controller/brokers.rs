@@ -81,7 +81,7 @@ impl Controller {
         }
         self.sessions.register(id, offset);
         records.push(record.into());
-        self.decide(records, Ok(epoch))
+        self.decide(records, Ok(epoch)).divisible()
     }
 
     /// Removes a broker's registration for good.
@@ -97,7 +97,7 @@ impl Controller {
         self.depart(Departure::Clean(id), &mut records);
         records.push(record.into());
         self.sessions.forget(id);
-        self.decide(records, Ok(()))
+        self.decide(records, Ok(())).divisible()
     }
 
     fn check_registration(&self, turn: &Turn<'_>, request: &RegisterBroker) -> Result<(), Refusal> {

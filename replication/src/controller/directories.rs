@@ -66,7 +66,7 @@ impl Controller {
                 concerned.then(|| without(&state.isr, id))
             });
         }
-        self.decide(records, Ok(outcomes))
+        self.decide(records, Ok(outcomes)).divisible()
     }
 
     fn assign(

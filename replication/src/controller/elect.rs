@@ -73,7 +73,7 @@ impl Controller {
                 outcomes.push(ElectionOutcome { topic, partition, result });
             }
         }
-        self.decide(records, outcomes)
+        self.decide(records, outcomes).divisible()
     }
 
     /// Gives up to `max` partitions back to their preferred leaders: the periodic balancing
@@ -107,7 +107,7 @@ impl Controller {
             .take(max)
             .collect();
         let more = records.len() == max;
-        self.decide(records, more)
+        self.decide(records, more).divisible()
     }
 
     fn elect_leader(

@@ -97,7 +97,7 @@ impl Controller {
             is_fenced: fenced,
             should_shut_down: next == Standing::ShutDownNow,
         };
-        let decision = self.decide(records, Ok(reply));
+        let decision = self.decide(records, Ok(reply)).divisible();
         if next == Standing::ControlledShutdown {
             self.sessions.shutting_down(id, self.next.0 - 1);
         }
@@ -115,7 +115,7 @@ impl Controller {
             self.fence(&broker, &mut records);
         }
         self.sessions.touch(now, id, true, -1);
-        self.decide(records, Some(id))
+        self.decide(records, Some(id)).divisible()
     }
 
     /// Monotonic time after which a broker may have been silent for too long.

@@ -48,7 +48,7 @@ pub use self::refusal::{ErrorKind, Refusal};
 use self::sessions::Sessions;
 use crate::features::{ELR_VERSION, MetadataVersion};
 use crate::image::{Image, Topic, directory};
-use crate::record::{self, BatchPlace, MetadataRecord};
+use crate::record::{self, BATCH_BYTES_MAX, BatchPlace, MetadataRecord};
 
 /// What the controller is told once.
 #[derive(Clone, Debug)]
@@ -99,23 +99,77 @@ pub struct Decision<T> {
     /// The answer.
     pub outcome: T,
     values: Vec<Vec<u8>>,
+    /// Each record holds by itself: after a crash some may be in the log, and later ones not.
+    divisible: bool,
+}
+
+/// A batch to append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecidedBatch {
+    /// Where it goes.
+    pub place: BatchPlace,
+    /// How many of the decision's records it holds.
+    pub records: usize,
+    /// The batch.
+    pub bytes: Vec<u8>,
+}
+
+/// What was decided cannot be said in one batch, and holds only as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the change takes {bytes} bytes of metadata, more than the {BATCH_BYTES_MAX} of one batch")]
+pub struct TooLarge {
+    /// Bytes that it takes.
+    pub bytes: usize,
+}
+
+/// A controller as it was before a decision; see [`Controller::mark`].
+#[derive(Clone, Debug)]
+pub struct Mark {
+    image: Image,
+    next: Offset,
 }
 
 impl<T> Decision<T> {
     /// Nothing to append.
     fn unchanged(outcome: T) -> Self {
-        Self { records: Vec::new(), outcome, values: Vec::new() }
+        Self { records: Vec::new(), outcome, values: Vec::new(), divisible: false }
+    }
+
+    /// The same, whose records need not be committed together: what follows from the state of a
+    /// broker concerns every partition that it has, however many.
+    fn divisible(self) -> Self {
+        Self { divisible: true, ..self }
     }
 
     /// The same records with another answer.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Decision<U> {
-        Decision { records: self.records, outcome: f(self.outcome), values: self.values }
+        let Self { records, outcome, values, divisible } = self;
+        Decision { records, outcome: f(outcome), values, divisible }
     }
 
-    /// The batch to append; the log patches offset and epoch. `None` if nothing changes.
-    #[must_use]
-    pub fn batch(&self, place: BatchPlace) -> Option<Vec<u8>> {
-        (!self.values.is_empty()).then(|| record::metadata_batch(place, &self.values))
+    /// The batches to append, in order, from `place` on; the log patches offset and epoch. None if
+    /// nothing changes, one as a rule.
+    ///
+    /// # Errors
+    /// If it is too large for one batch, and does not hold in parts.
+    pub fn batches(&self, place: BatchPlace) -> Result<Vec<DecidedBatch>, TooLarge> {
+        if !self.divisible {
+            let bytes = record::metadata_batch(place, &self.values);
+            return match bytes.len() {
+                _ if self.values.is_empty() => Ok(Vec::new()),
+                len if len > BATCH_BYTES_MAX => Err(TooLarge { bytes: len }),
+                _ => Ok(vec![DecidedBatch { place, records: self.values.len(), bytes }]),
+            };
+        }
+        let (mut batches, mut place, mut rest) = (Vec::new(), place, self.values.as_slice());
+        while !rest.is_empty() {
+            let (values, later) = rest.split_at(record::batch_len(rest));
+            let bytes = record::metadata_batch(place, values);
+            batches.push(DecidedBatch { place, records: values.len(), bytes });
+            place.base = place.base.plus(i64::try_from(values.len()).expect("records in memory"));
+            rest = later;
+        }
+        Ok(batches)
     }
 
     /// The values of the records, encoded.
@@ -144,6 +198,18 @@ impl Controller {
         &self.config
     }
 
+    /// The controller as it is now, to come back to if what it decides next cannot be appended.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark { image: self.image.clone(), next: self.next }
+    }
+
+    /// Forgets what was decided since `mark`. Who was heard of meanwhile, was heard of.
+    pub fn return_to(&mut self, mark: Mark) {
+        (self.image, self.next) = (mark.image, mark.next);
+        self.reconfigure();
+    }
+
     /// Encodes, replays on the pending image, and numbers.
     fn decide<T>(&mut self, records: Vec<MetadataRecord>, outcome: T) -> Decision<T> {
         let version = self.metadata_version();
@@ -166,7 +232,7 @@ impl Controller {
         if reconfigured {
             self.reconfigure();
         }
-        Decision { records, outcome, values }
+        Decision { records, outcome, values, divisible: false }
     }
 
     fn reconfigure(&mut self) {

@@ -259,7 +259,7 @@ fn validation_and_defaults() {
     let mut world = World::with_config(3, &["num.partitions=4", "default.replication.factor=2"]);
     let request = CreateTopics { topics: vec![topic("t", -1, -1)], validate_only: true };
     let decision = world.turn(|c, turn| c.create_topics(turn, &request));
-    assert_eq!((decision.records.len(), decision.batch(PLACE)), (0, None));
+    assert_eq!((decision.records.len(), decision.batches(PLACE)), (0, Ok(Vec::new())));
     let created = decision.outcome[0].result.clone().expect("valid");
     assert_eq!((created.partitions, created.replication_factor), (4, 2));
     assert!(world.controller.image().topics().is_empty());
@@ -267,7 +267,7 @@ fn validation_and_defaults() {
     let request = CreateTopics { topics: vec![topic("t", -1, -1)], validate_only: false };
     let decision = world.turn(|c, turn| c.create_topics(turn, &request));
     assert_eq!(decision.records.len(), 5);
-    assert!(decision.batch(PLACE).is_some());
+    assert!(decision.batches(PLACE).is_ok_and(|batches| batches.len() == 1));
     let partition = world.partition("t", 0);
     assert_eq!((partition.replicas.len(), partition.isr.len()), (2, 2));
     assert_eq!(partition.leader, partition.replicas.first().copied());
@@ -980,4 +980,24 @@ fn adopted_topics_keep_what_they_were() {
     let good = AdoptTopic { name: "good".to_owned(), ..fresh.clone() };
     let bad = AdoptTopic { configs: wrong, ..fresh };
     assert_eq!(refused(vec![good, bad]), ErrorKind::InvalidConfig, "all or none");
+}
+
+#[test]
+fn a_decision_too_large_for_a_batch_is_split_where_it_may_be() {
+    let (count, value) = (25_000, vec![0; 100]);
+    let decision =
+        Decision { records: Vec::new(), outcome: (), values: vec![value; count], divisible: false };
+    assert_eq!(decision.batches(PLACE).map(|batches| batches.len()), Ok(1), "2.5 MB in one");
+    let split = decision.clone().divisible().batches(PLACE).expect("divisible");
+    assert_eq!(split.iter().map(|batch| batch.records).sum::<usize>(), count);
+    let mut next = PLACE.base;
+    for batch in &split {
+        assert_eq!(batch.place.base, next);
+        assert!(batch.bytes.len() <= BATCH_BYTES_MAX);
+        next = next.plus(i64::try_from(batch.records).expect("few"));
+    }
+    let large = Decision { values: vec![vec![0; 1 << 20]; 9], ..decision };
+    let TooLarge { bytes } = large.batches(PLACE).expect_err("more than 8 MiB");
+    assert!(bytes > 9 << 20);
+    assert_eq!(large.divisible().batches(PLACE).map(|batches| batches.len()), Ok(9));
 }

@@ -228,7 +228,7 @@ pub(super) fn file(
     let values = record::encode(records, version)?;
     let mut rest = values.as_slice();
     while !rest.is_empty() {
-        let (batch, later) = rest.split_at(batch_len(rest));
+        let (batch, later) = rest.split_at(record::batch_len(rest));
         out.extend(record::metadata_batch(at(batch.len()), batch));
         rest = later;
     }
@@ -236,22 +236,3 @@ pub(super) fn file(
     out.extend(record::control_batch(at(1), &footer)?);
     Ok(out)
 }
-
-/// How many of `values` (at least one) the next batch takes.
-fn batch_len(values: &[Vec<u8>]) -> usize {
-    let mut bytes = 0;
-    let fits = |value: &&Vec<u8>| {
-        bytes += value.len() + RECORD_OVERHEAD;
-        bytes <= BATCH_BYTES
-    };
-    values.iter().take(BATCH_RECORDS_MAX).take_while(fits).count().max(1)
-}
-
-/// Records beyond which Kafka starts another batch.
-const BATCH_RECORDS_MAX: usize = 10_000;
-
-/// Size from which on a batch is closed; Kafka reads up to 8 MiB.
-const BATCH_BYTES: usize = 1024 * 1024;
-
-/// Bytes of a record beside its value, at most.
-const RECORD_OVERHEAD: usize = 24;

@@ -9,7 +9,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use wire::primitives::Uuid;
+
+use super::super::names::doomed_dir;
+use super::super::open::topic_id;
 use super::LogDir;
+use crate::error::LogError;
+use crate::ids::TopicId;
 use crate::rt::Instant;
 
 /// What waits for removal, in the order of its time.
@@ -26,6 +32,35 @@ impl LogDir {
         let mut doomed = self.doomed.borrow_mut();
         let at = doomed.queue.partition_point(|(other, _)| *other <= due);
         doomed.queue.insert(at, (due, paths));
+    }
+
+    /// Has what waited for removal when the last process ended removed. To be called on one core.
+    pub fn doom_leftovers(&self) {
+        let left = &self.contents.doomed;
+        left.iter().for_each(|path| self.doom(vec![path.clone()], Duration::ZERO));
+    }
+
+    /// Deletes the directory of a partition that is not open, as deleting an open one does: it is
+    /// renamed, and removed later.
+    ///
+    /// # Errors
+    /// When it could not be renamed, or the name is not durable.
+    pub async fn discard(&self, topic: &str, partition: i32) -> Result<(), LogError> {
+        let from = self.partition_path(topic, partition);
+        let mut unique = [0; 16];
+        self.rt.fill_random(&mut unique);
+        let to = self.path().join(doomed_dir(topic, partition, Uuid(unique)));
+        let renamed = self.rt.rename(&from, &to).await;
+        renamed.map_err(|error| LogError::io("rename", &from, &error))?;
+        let synced = self.rt.sync_dir(self.path()).await;
+        synced.map_err(|error| LogError::io("sync", self.path(), &error))?;
+        self.doom(vec![to], Duration::ZERO);
+        Ok(())
+    }
+
+    /// The topic that a partition's directory belongs to, if there is one that says so.
+    pub async fn topic_of(&self, topic: &str, partition: i32) -> Option<TopicId> {
+        topic_id(&self.rt, &self.partition_path(topic, partition)).await
     }
 
     /// Removes what is due. Called by the core's housekeeping.
