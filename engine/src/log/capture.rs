@@ -73,6 +73,30 @@ impl Log {
         }
     }
 
+    /// The entry of a log of which only this is known for sure: that it is there, and where it
+    /// starts.
+    pub(crate) fn bare_entry(&self) -> Entry {
+        let log_start = self.log_start();
+        Entry {
+            topic_id: self.site.topic_id.0.0,
+            partition: self.site.partition,
+            log_start,
+            high_watermark: self.high_watermark.get(),
+            segment: Entry::NO_SEGMENT,
+            position: 0,
+            offset: log_start,
+            last_batch: None,
+            newest_ms: -1,
+            newest_offset: -1,
+            first_ms: None,
+            index_entries: 0,
+            time_index_entries: 0,
+            txn_entries: 0,
+            epochs: Vec::new(),
+            producers: Vec::new(),
+        }
+    }
+
     /// The log's positions, for the files that Kafka reads.
     pub(crate) fn positions(&self) -> Positions {
         let state = self.state.borrow();

@@ -31,7 +31,8 @@ pub(crate) struct Entry {
     pub(crate) log_start: i64,
     /// High watermark then; a hint.
     pub(crate) high_watermark: i64,
-    /// Active segment, and the synced bytes of it that this entry covers.
+    /// Active segment, and the synced bytes of it that this entry covers; [`Entry::NO_SEGMENT`]
+    /// where only the log start could be noted.
     pub(crate) segment: i64,
     pub(crate) position: u64,
     /// Offset of the next record there.
@@ -63,6 +64,9 @@ pub(crate) struct LastBatch {
 }
 
 impl Entry {
+    /// No segment has this base.
+    pub(crate) const NO_SEGMENT: i64 = -1;
+
     /// The log's topic id and partition.
     pub(crate) fn key(&self) -> (Uuid, i32) {
         (Uuid(self.topic_id), self.partition)

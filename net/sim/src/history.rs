@@ -120,6 +120,8 @@ pub(crate) enum Event {
         /// The answer.
         offset: i64,
     },
+    /// The disk has no room from now on.
+    DiskFull,
     /// Records below an offset were asked to be deleted; −1 for all.
     TrimSent {
         /// Where.

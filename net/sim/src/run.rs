@@ -15,7 +15,7 @@ use engine::rt::sim::{Crash, LinkOptions, NodeId, Plant, SimOptions, World};
 
 use crate::cluster::{CORES_MAX, Cluster};
 use crate::faults::{self, Fault};
-use crate::history::{History, Violation};
+use crate::history::{Event, History, Violation};
 use crate::invariants;
 use crate::rng::Rng;
 use crate::workload::{Client, Scene};
@@ -206,6 +206,7 @@ impl Run {
             }
             Fault::FullDisk => {
                 let (node, dir) = (self.cluster.node, faults::data_dir());
+                self.scene.note(Event::DiskFull);
                 self.world.set_disk(node, dir, |disk| disk.total_bytes = 0);
                 self.wait_a_little(200_000);
                 self.world.set_disk(node, dir, |disk| disk.total_bytes = 1 << 40);

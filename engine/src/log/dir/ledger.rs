@@ -121,16 +121,31 @@ impl LogDir {
         self.checkpoint().await
     }
 
-    async fn write_checkpoint(&self) -> Result<(), LogError> {
-        self.ledger.appended.set(0);
-        for log in self.open_logs() {
-            if let Some(entry) = log.capture().await {
-                let known = Known { entry, inherited: false };
-                self.ledger.entries.borrow_mut().insert(log.key(), known);
-            } else if let Some(known) = self.ledger.entries.borrow_mut().get_mut(&log.key()) {
+    /// Takes in what a log says of itself; what it could not say again stays as it was said before.
+    fn note(&self, log: &Log, captured: Option<Entry>) {
+        let key = log.key();
+        let open = self.ledger.open.borrow();
+        if !open.get(&key).is_some_and(|open| std::ptr::eq(open.as_ptr(), log)) {
+            // Closed or deleted meanwhile.
+            return;
+        }
+        let mut entries = self.ledger.entries.borrow_mut();
+        match captured {
+            Some(entry) => drop(entries.insert(key, Known { entry, inherited: false })),
+            None => {
+                let first = || Known { entry: log.bare_entry(), inherited: false };
+                let known = entries.entry(key).or_insert_with(first);
                 // True whatever else could not be noted.
                 known.entry.log_start = log.log_start();
             }
+        }
+    }
+
+    async fn write_checkpoint(&self) -> Result<(), LogError> {
+        self.ledger.appended.set(0);
+        for log in self.open_logs() {
+            let captured = log.capture().await;
+            self.note(&log, captured);
             self.rt.turn().await;
         }
         let checkpoint = Checkpoint {
