@@ -96,9 +96,9 @@ pub(super) struct State {
     /// The file is being made longer now.
     growing: bool,
     grow_error: Option<LogError>,
-    /// Until then appends are refused, since the disk was full for one: those that were sent behind
-    /// it, and might fit, must not get in before it is sent again.
-    refuse_until: Option<Instant>,
+    /// Until then appends are refused, since there was no room for one: those that were sent behind
+    /// it, and might get some, must not get in before it is sent again.
+    refusal: Option<(Instant, LogError)>,
     /// Sync up to here whatever the policy says.
     sync_to: u64,
     /// End position and end offset of each append that is not yet synced.
@@ -180,7 +180,7 @@ impl Appender {
                 grow_to: 0,
                 growing: false,
                 grow_error: None,
-                refuse_until: None,
+                refusal: None,
                 sync_to: 0,
                 marks: VecDeque::new(),
                 progress: Progress { written: spec.end_offset, synced: spec.end_offset },
@@ -387,15 +387,17 @@ impl Appender {
         Ok(())
     }
 
-    /// Whether the disk was full a moment ago.
-    pub(crate) fn refuses(&self) -> bool {
-        let until = self.state.borrow().refuse_until;
-        until.is_some_and(|until| self.cx.rt.now() < until)
+    /// Why there was no room a moment ago.
+    pub(crate) fn refuses(&self) -> Option<LogError> {
+        let state = self.state.borrow();
+        let (until, error) = state.refusal.as_ref()?;
+        (self.cx.rt.now() < *until).then(|| error.clone())
     }
 
-    /// Notes that the disk was full for an append.
-    pub(crate) fn refuse_for_a_while(&self) {
-        self.state.borrow_mut().refuse_until = Some(self.cx.rt.now() + REFUSE_AFTER_FULL);
+    /// Notes that there was no room for an append.
+    pub(crate) fn refuse_for_a_while(&self, error: &LogError) {
+        let until = self.cx.rt.now() + REFUSE_AFTER_FAILURE;
+        self.state.borrow_mut().refusal = Some((until, error.clone()));
     }
 
     /// The file now ends with the data.
@@ -673,7 +675,7 @@ const PARTIAL_WHILE_BUSY: u64 = 256 * 1024;
 /// Bytes of one log that may wait for the device before appends wait.
 const UNWRITTEN_MAX: u64 = 8 << 20;
 /// As long as requests that a producer sent one behind the other take to arrive, and some.
-const REFUSE_AFTER_FULL: Duration = Duration::from_millis(100);
+const REFUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 /// Steps in which the file grows: small at first, since many partitions stay small.
 const GROWTH_MIN: u64 = 64 * 1024;
 const GROWTH_MAX: u64 = 8 << 20;

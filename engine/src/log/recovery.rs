@@ -121,6 +121,7 @@ impl<'a> Recovery<'a> {
         for (&base, &bytes) in &listing.segments {
             segments.insert(base, self.site.segment(base, bytes));
         }
+        self.drop_misplaced(&mut segments).await?;
         let first = segments.first_key_value().map_or(0, |(base, _)| *base);
         let noted = self.spec.entries.iter().map(|entry| entry.log_start).max();
         let noted = self.spec.log_start.max(noted).filter(|_| self.trusts_hints);
@@ -155,6 +156,21 @@ impl<'a> Recovery<'a> {
         })
     }
 
+    /// Sets empty segments in the middle aside: whoever began one went on without it, so it would
+    /// hide what the segment before it has.
+    async fn drop_misplaced(
+        &mut self,
+        segments: &mut BTreeMap<i64, Rc<Segment>>,
+    ) -> Result<(), OpenError> {
+        let middle = segments.values().skip(1).take(segments.len().saturating_sub(2));
+        let empty: Vec<_> = middle.filter(|segment| segment.size() == 0).cloned().collect();
+        for segment in empty {
+            aside::keep_segment(self.site, &segment, &mut self.report).await?;
+            segments.remove(&segment.base);
+        }
+        Ok(())
+    }
+
     /// Where to start, with the producers as of there or earlier.
     async fn start(
         &mut self,
@@ -169,7 +185,9 @@ impl<'a> Recovery<'a> {
         }
         let base_of =
             |offset: i64| segments.range(..=offset).next_back().map_or(first, |(base, _)| *base);
-        let last = segments.last_key_value().map_or(first, |(base, _)| *base);
+        // An empty one at the end may be misplaced: the one before it tells.
+        let filled = segments.iter().rev().find(|(_, segment)| segment.size() > 0);
+        let last = filled.map_or(first, |(base, _)| *base);
         let whole_below = match self.spec.closed_in_order {
             true => i64::MAX,
             false if self.spec.ours => last,
@@ -181,7 +199,7 @@ impl<'a> Recovery<'a> {
         let rt = &self.site.cx.rt;
         self.producers = load_snapshot(rt, dir, known.iter().copied(), limits, first).await?;
         self.producers_from = self.producers.end().0;
-        let base = base_of(self.producers_from.min(whole_below));
+        let base = base_of(self.producers_from.min(whole_below)).min(last);
         if !(self.spec.closed_in_order && base == last) {
             return Ok(Start { base, position: 0, offset: base });
         }
@@ -258,7 +276,7 @@ impl<'a> Recovery<'a> {
         for segment in &todo {
             let first = segment.base == start.base;
             if !whole || (!first && segment.base < self.next) {
-                whole = false;
+                whole &= segment.size() == 0;
                 aside::keep_segment(self.site, segment, &mut self.report).await?;
                 segments.remove(&segment.base);
                 continue;

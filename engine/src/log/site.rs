@@ -9,6 +9,7 @@ use super::dir::LogDir;
 use super::flush_policy;
 use super::names::FileKind;
 use super::segment::{Place, Segment};
+use super::truncate::remove_if_there;
 use crate::buf::BLOCK;
 use crate::cache::Tail;
 use crate::cx::EngineCx;
@@ -57,6 +58,15 @@ impl Site {
             Err(error) if is_full(&error) => Err(self.full()),
             Err(error) => Err(LogError::io("create", &path, &error)),
         }
+    }
+
+    /// Takes back a segment that was begun at `base` and is not used: the log would go on past its
+    /// name.
+    pub(crate) async fn discard(&self, base: i64) -> Result<(), LogError> {
+        let place = self.place.get();
+        remove_if_there(&self.cx.rt, &FileKind::Log.path(&place, base)).await?;
+        let synced = self.cx.rt.sync_dir(&place).await;
+        synced.map_err(|error| LogError::io("sync", &place, &error))
     }
 
     /// What an appender at the end of `segment`, all of which is synced, is made from.

@@ -32,12 +32,12 @@ impl Log {
             // A panic came between. Half an append must not be committed with the next one.
             return Err(self.fail("an append broke off"));
         }
-        if self.appender().refuses() {
-            return Err(self.site.full());
+        if let Some(error) = self.appender().refuses() {
+            return Err(error);
         }
         let room = self.make_room(load).await;
-        if let Err(LogError::DiskFull { .. }) = &room {
-            self.appender().refuse_for_a_while();
+        if let Err(error) = &room {
+            self.appender().refuse_for_a_while(error);
         }
         room
     }
@@ -131,8 +131,18 @@ impl Log {
             return Err(self.fail(&format!("cannot trim a segment: {error}")));
         }
         let base = self.log_end();
-        let fresh = self.site.create_segment(base).await?;
-        let next = self.make_appender(&fresh, base).await?;
+        assert!(base > old.base || old.size() == 0, "a segment is begun behind the one before");
+        let (fresh, next) = match self.begin_segment(base).await {
+            Ok(begun) => begun,
+            Err(error) if base == old.base => return Err(error),
+            Err(error) => {
+                // An empty segment in the middle would hide what is appended from here on.
+                if let Err(left) = self.site.discard(base).await {
+                    return Err(self.fail(&format!("a segment is left half begun: {left}")));
+                }
+                return Err(error);
+            }
+        };
         let files = self.files.lock().await;
         old.finish_time_index();
         old.close_sidecar();
@@ -152,6 +162,15 @@ impl Log {
         self.site.cx.metrics.segments_rolled.inc();
         self.site.dir.checkpoint_soon();
         Ok(())
+    }
+
+    async fn begin_segment(
+        self: &Rc<Self>,
+        base: i64,
+    ) -> Result<(Rc<Segment>, Rc<Appender>), LogError> {
+        let fresh = self.site.create_segment(base).await?;
+        let appender = self.make_appender(&fresh, base).await?;
+        Ok((fresh, appender))
     }
 
     /// An appender at the end of `segment`, all of which is synced.

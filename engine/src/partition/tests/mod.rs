@@ -9,5 +9,6 @@ mod killed;
 mod kit;
 mod model;
 mod restart;
+mod rolls;
 mod trim;
 mod upkeep;
