@@ -92,6 +92,18 @@ pub enum OpenError {
         /// The id asked for.
         expected: TopicId,
     },
+    /// The partition's directory or all of its segments are gone.
+    #[error(
+        "{} is gone, or its segments are, where the log reached offset {end} at least; put it \
+         back, or delete the topic",
+        path.display()
+    )]
+    Missing {
+        /// Where the partition's directory was.
+        path: PathBuf,
+        /// End of the log, as far as it was noted.
+        end: Offset,
+    },
     /// A file is not what its name says, or was written by a newer release.
     #[error("{}: {reason}", path.display())]
     Unreadable {

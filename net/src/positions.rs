@@ -20,8 +20,16 @@ pub(crate) struct Gather {
     pub(crate) last: bool,
 }
 
-/// For each log directory the core's logs, or why its last checkpoint could not be written.
-pub(crate) type Outcome = Vec<Result<BTreeMap<TopicPartition, Positions>, String>>;
+/// For each log directory what the core's logs say, or why its last checkpoint could not be written.
+pub(crate) type Outcome = Vec<Result<Found, String>>;
+
+/// What is known of the logs of one directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    positions: BTreeMap<TopicPartition, Positions>,
+    /// Some log there could not be opened: what it holds is not known to be whole.
+    unopened: bool,
+}
 
 /// Answers for this core.
 pub(crate) async fn gather(core: Rc<Core>, work: Gather) -> Outcome {
@@ -29,7 +37,7 @@ pub(crate) async fn gather(core: Rc<Core>, work: Gather) -> Outcome {
         if work.last {
             dir.checkpoint_last().await.map_err(|error| error.to_string())?;
         }
-        Ok(dir.positions())
+        Ok(Found { positions: dir.positions(), unopened: !dir.opened_all() })
     });
     join_all(dirs).await
 }
@@ -47,8 +55,8 @@ pub(crate) async fn keep(core: Rc<Core>, stopped: flume::Receiver<()>) {
         if found == written {
             continue;
         }
-        for (contents, positions) in core.node.dirs.iter().zip(&found) {
-            if let Err(error) = contents.write_positions(&core.rt, positions).await
+        for (contents, found) in core.node.dirs.iter().zip(&found) {
+            if let Err(error) = contents.write_positions(&core.rt, &found.positions).await
                 && let Some(unsaid) = core.quiet.storage.pass(core.rt.now())
             {
                 let path = contents.path.display();
@@ -59,27 +67,30 @@ pub(crate) async fn keep(core: Rc<Core>, stopped: flume::Receiver<()>) {
     }
 }
 
-/// Leaves every directory as one that was stopped in order, by the registration of this epoch.
+/// Leaves every directory as one that was stopped in order, by the registration of this epoch; but
+/// one with a log that could not be opened as after a crash, so that the next start looks at it.
 pub(crate) async fn seal(core: &Rc<Core>, broker_epoch: i64) -> Result<(), String> {
     let found = collect(core, true).await?;
-    for (contents, positions) in core.node.dirs.iter().zip(&found) {
-        let ended = contents.end(&core.rt, positions, broker_epoch).await;
+    for (contents, Found { positions, unopened }) in core.node.dirs.iter().zip(&found) {
+        let ended = match unopened {
+            true => contents.write_positions(&core.rt, positions).await,
+            false => contents.end(&core.rt, positions, broker_epoch).await,
+        };
         ended.map_err(|error| format!("{}: {error}", contents.path.display()))?;
     }
     Ok(())
 }
 
 /// The logs of all cores, by directory.
-async fn collect(
-    core: &Rc<Core>,
-    last: bool,
-) -> Result<Vec<BTreeMap<TopicPartition, Positions>>, String> {
-    let mut merged = vec![BTreeMap::new(); core.dirs.len()];
+async fn collect(core: &Rc<Core>, last: bool) -> Result<Vec<Found>, String> {
+    let mut merged = vec![Found::default(); core.dirs.len()];
     let calls = core.mesh.cores().map(|id| mesh::call(core, id, Gather { last }));
     for answer in join_all(calls).await {
         let answer = answer.map_err(|error| error.to_string())?;
         for (all, found) in merged.iter_mut().zip(answer) {
-            all.extend(found?);
+            let found = found?;
+            all.positions.extend(found.positions);
+            all.unopened |= found.unopened;
         }
     }
     Ok(merged)

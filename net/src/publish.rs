@@ -128,6 +128,11 @@ async fn open(
     topic: Arc<Topic>,
     config: Rc<TopicConfig>,
 ) -> Result<(), PartitionKey> {
+    if let Some(reason) = twice_here(core, &topic, key) {
+        tracing::error!(topic = &*topic.name, partition = key.partition.0, "offline: {reason}");
+        core.partitions.insert(key, Owned::Offline(reason.into()));
+        return Err(key);
+    }
     let spec = PartitionSpec {
         topic: topic.name.to_string(),
         topic_id: topic.id,
@@ -150,6 +155,19 @@ async fn open(
             Err(key)
         }
     }
+}
+
+/// Which directories a partition is in, if there are several: nobody can tell which one is right.
+fn twice_here(core: &Core, topic: &Topic, key: PartitionKey) -> Option<String> {
+    let (name, number) = (&*topic.name, key.partition.0);
+    let holders: Vec<_> =
+        core.dirs.iter().filter(|dir| dir.contents().holds(name, number)).collect();
+    let [one, other, ..] = holders[..] else { return None };
+    for dir in &holders {
+        dir.leave_unopened(name, key.topic, key.partition);
+    }
+    let (one, other) = (one.path().display(), other.path().display());
+    Some(format!("{name}-{number} is in {one} and in {other}; move the one that is wrong away"))
 }
 
 /// Leads or follows, as the controller says.

@@ -1,5 +1,7 @@
 //! A whole node, driven by its clients.
 
+mod lost;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

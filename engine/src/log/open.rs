@@ -20,7 +20,7 @@ use crate::buf::BLOCK;
 use crate::cache::Tail;
 use crate::cx::EngineCx;
 use crate::error::{LogError, OpenError};
-use crate::ids::TopicId;
+use crate::ids::{Offset, TopicId};
 use crate::rt::Rt;
 use crate::waiters::FifoLock;
 use config::TopicConfig;
@@ -38,7 +38,8 @@ pub(crate) struct LogSpec {
     pub(crate) log_start: Option<i64>,
     /// What earlier checkpoints say, best first; each has to prove itself.
     pub(crate) entries: Vec<Entry>,
-    /// Only we used the directory: every segment but the last is known to be whole and synced.
+    /// Only we used the log since it was made or recovered: every segment but the last is known to
+    /// be whole and synced.
     pub(crate) ours: bool,
     /// Offset below which an earlier run synced everything, where it noted one.
     pub(crate) recovery_point: Option<i64>,
@@ -107,6 +108,9 @@ impl Log {
         };
         let fresh = create_if_absent(cx, spec).await?;
         let listing = list(&cx.rt, &spec.path).await?;
+        if listing.segments.is_empty() {
+            refuse_if_known(spec)?;
+        }
         let mut recovery = Recovery::new(&site, spec);
         if fresh {
             recovery.forget_hints();
@@ -224,6 +228,9 @@ async fn create_if_absent(cx: &EngineCx, spec: &LogSpec) -> Result<bool, OpenErr
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let had = cx.rt.exists(&spec.path).await;
             let fresh = !had.map_err(|error| LogError::io("look at", &spec.path, &error))?;
+            if fresh {
+                refuse_if_known(spec)?;
+            }
             let made: io::Result<()> = async {
                 cx.rt.create_dir_all(&spec.path).await?;
                 let text = format!("version: 0\ntopic_id: {}", spec.topic_id.0);
@@ -237,6 +244,14 @@ async fn create_if_absent(cx: &EngineCx, spec: &LogSpec) -> Result<bool, OpenErr
         }
         Err(error) => Err(LogError::io("read", &metadata, &error).into()),
     }
+}
+
+/// A log that a checkpoint knows was made once, for it is noted before its creation is told: it must
+/// not come back empty.
+fn refuse_if_known(spec: &LogSpec) -> Result<(), OpenError> {
+    let known = spec.entries.iter().map(|entry| entry.offset).max();
+    known
+        .map_or(Ok(()), |end| Err(OpenError::Missing { path: spec.path.clone(), end: Offset(end) }))
 }
 
 /// Makes the directory and what is in it durable: a process that was killed may have made names

@@ -103,14 +103,26 @@ impl Partition {
     /// When the directory is offline, belongs to another topic, or cannot be repaired. Nothing was
     /// deleted then.
     pub async fn open(cx: &Rc<EngineCx>, spec: PartitionSpec) -> Result<Rc<Self>, OpenError> {
+        let (dir, topic, id) = (Rc::clone(&spec.log_dir), spec.topic.clone(), spec.topic_id);
+        let partition = spec.partition;
+        let opened = Self::open_here(cx, spec).await;
+        if opened.is_err() {
+            dir.leave_unopened(&topic, id, partition);
+        }
+        opened
+    }
+
+    async fn open_here(cx: &Rc<EngineCx>, spec: PartitionSpec) -> Result<Rc<Self>, OpenError> {
         let dir = &spec.log_dir;
         if let Some(reason) = dir.failure() {
             return Err(OpenError::DirOffline { path: dir.path().to_owned(), reason });
         }
         let key = (spec.topic.clone(), spec.partition.0);
-        let noted = |offsets: &BTreeMap<TopicPartition, i64>| {
-            offsets.get(&key).copied().filter(|_| !dir.is_ours())
-        };
+        let entries = dir.entries(spec.topic_id, spec.partition.0);
+        // One that we did not recover since somebody else used it is as that one left it.
+        let ours = dir.is_ours() && !entries.is_empty();
+        let noted =
+            |offsets: &BTreeMap<TopicPartition, i64>| offsets.get(&key).copied().filter(|_| !ours);
         let noted_high_watermark = noted(&dir.contents().high_watermarks).unwrap_or(0);
         let log_spec = LogSpec {
             path: dir.partition_path(&spec.topic, spec.partition.0),
@@ -122,12 +134,18 @@ impl Partition {
             // Kafka's files know a topic by its name only, which may have been another one's; our
             // entries know its id.
             log_start: noted(&dir.contents().log_starts),
-            entries: dir.entries(spec.topic_id, spec.partition.0),
-            ours: dir.is_ours(),
+            entries,
+            ours,
             recovery_point: noted(&dir.contents().recovery_points),
             closed_in_order: dir.contents().clean.is_some(),
         };
         let (log, recovery) = Log::open(cx, &log_spec).await?;
+        if log_spec.entries.is_empty()
+            && let Err(error) = note_first(&log).await
+        {
+            log.abandon();
+            return Err(error.into());
+        }
         let known = noted_high_watermark.max(log.high_watermark.get());
         let high_watermark = known.clamp(log.log_start(), log.log_end());
         log.high_watermark.set(high_watermark);
@@ -233,5 +251,20 @@ impl Partition {
     #[must_use]
     pub fn name(&self) -> Arc<str> {
         Arc::clone(&self.log.site.name)
+    }
+}
+
+/// Makes the checkpoint know of a log. One that may have been made just now is known before anyone
+/// may use it: from then on it cannot get lost unnoticed.
+async fn note_first(log: &Log) -> Result<(), LogError> {
+    let dir = &log.site.dir;
+    if log.log_end() > log.log_start() {
+        dir.checkpoint_soon();
+        return Ok(());
+    }
+    match dir.checkpoint().await {
+        // A start on a full disk serves what is there.
+        Err(LogError::Io { kind: std::io::ErrorKind::StorageFull, .. }) => Ok(()),
+        noted => noted,
     }
 }

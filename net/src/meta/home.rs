@@ -2,14 +2,16 @@
 //!
 //! Cores come from [`CoreMap`], kept in a file of ours in the metadata directory and stable over
 //! restarts. A damaged or newer file costs nothing but the old places: it is said, and a new map is
-//! made. Directories come from what is on disk already, then from the controller's assignment, then
-//! the one with the fewest partitions.
+//! made. Directories come from what is on disk already, or was once, then from the controller's
+//! assignment, then the one with the fewest partitions.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use engine::ids::{BrokerId, PartitionId};
+use engine::log::dir::DirContents;
 use engine::rt::Rt;
 use replication::cores::{CoreMap, PartitionKey};
 use replication::image::{Delta, Topic};
@@ -25,6 +27,7 @@ pub(super) struct Homes {
     file: PathBuf,
     /// Directory id and number of partitions, by index.
     dirs: Vec<(Uuid, usize)>,
+    contents: Vec<Arc<DirContents>>,
     /// Partitions found on disk at start and not claimed yet, by name.
     found: BTreeMap<(String, i32), usize>,
     /// Directory of every partition that has a home.
@@ -56,12 +59,16 @@ impl Homes {
         }
         let mut found = BTreeMap::new();
         for (index, dir) in dirs.contents.iter().enumerate() {
-            found.extend(dir.partitions.iter().map(|place| (place.clone(), index)));
+            for place in &dir.partitions {
+                // One that is there twice is refused when it is to be opened.
+                found.entry(place.clone()).or_insert(index);
+            }
         }
+        let contents = dirs.contents.clone();
         let ids = dirs.contents.iter().map(|dir| dir.meta.directory_id.unwrap_or(Uuid::ZERO));
         let dirs = ids.map(|id| (id, 0)).collect();
         let settled = BTreeMap::new();
-        Self { broker, map, file, dirs, found, settled }
+        Self { broker, map, file, dirs, contents, found, settled }
     }
 
     /// Homes for every partition of this node that `delta` brings; frees those it takes away.
@@ -125,6 +132,11 @@ impl Homes {
 
     fn dir(&mut self, topic: &Topic, partition: PartitionId) -> usize {
         if let Some(dir) = self.found.remove(&(topic.name.to_string(), partition.0)) {
+            return dir;
+        }
+        // One that was here and is gone must not be made anew elsewhere.
+        let known = self.contents.iter().position(|dir| dir.knows(topic.id, partition.0));
+        if let Some(dir) = known {
             return dir;
         }
         let assigned = topic.partition(partition).and_then(|p| p.directory_of(self.broker));

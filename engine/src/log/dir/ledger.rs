@@ -9,6 +9,7 @@ use wire::primitives::Uuid;
 use super::kafka::TopicPartition;
 use super::{LogDir, Positions};
 use crate::error::LogError;
+use crate::ids::{PartitionId, TopicId};
 use crate::log::Log;
 use crate::log::checkpoint::{Checkpoint, Entry};
 use crate::waiters::Waiters;
@@ -18,8 +19,10 @@ use crate::waiters::Waiters;
 pub(super) struct Ledger {
     open: RefCell<BTreeMap<(Uuid, i32), Weak<Log>>>,
     entries: RefCell<BTreeMap<(Uuid, i32), Known>>,
-    /// Of logs that were closed in order.
+    /// Of logs that were closed in order, or not opened.
     closed: RefCell<BTreeMap<TopicPartition, Positions>>,
+    /// A log could not be opened.
+    unopened: Cell<bool>,
     /// Bytes appended since the last checkpoint began.
     appended: Cell<u64>,
     /// Bytes of the last checkpoint.
@@ -56,6 +59,34 @@ impl LogDir {
             }
             None => drop(entries.remove(&key)),
         }
+    }
+
+    /// Keeps what earlier runs noted of a log that is here and cannot be opened. The directory is
+    /// then not left as one that was stopped in order.
+    pub fn leave_unopened(&self, topic: &str, topic_id: TopicId, partition: PartitionId) {
+        let (ledger, contents) = (&self.ledger, &self.contents);
+        ledger.unopened.set(true);
+        let entries = contents.entries(topic_id, partition.0);
+        let log_start = entries.iter().map(|entry| entry.log_start).max();
+        if let Some((mut entry, log_start)) = entries.into_iter().next().zip(log_start) {
+            entry.log_start = log_start;
+            let known = Known { entry, inherited: false };
+            ledger.entries.borrow_mut().insert((topic_id.0, partition.0), known);
+        }
+        let name = (topic.to_owned(), partition.0);
+        let noted = |offsets: &BTreeMap<TopicPartition, i64>| offsets.get(&name).copied();
+        let positions = Positions {
+            recovery_point: noted(&contents.recovery_points).unwrap_or(0),
+            high_watermark: noted(&contents.high_watermarks).unwrap_or(0),
+            log_start: noted(&contents.log_starts).unwrap_or(0),
+        };
+        ledger.closed.borrow_mut().insert(name, positions);
+    }
+
+    /// Whether every log that this core was to open here was opened.
+    #[must_use]
+    pub fn opened_all(&self) -> bool {
+        !self.ledger.unopened.get()
     }
 
     /// The logs that this core has open here.

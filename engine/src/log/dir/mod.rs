@@ -47,7 +47,7 @@ pub struct DirContents {
     pub path: PathBuf,
     /// Whose it is.
     pub meta: MetaProperties,
-    /// Partitions by name.
+    /// Partitions by name, sorted.
     pub partitions: Vec<TopicPartition>,
     /// Directories that wait for removal.
     pub doomed: Vec<PathBuf>,
@@ -63,7 +63,7 @@ pub struct DirContents {
     own: Option<OwnState>,
     /// Number of the stretch of time in which only we use the directory.
     generation: u64,
-    /// Checkpoints by core; none when somebody else used the directory since.
+    /// Checkpoints by core, sorted by log; none when somebody else used the directory since.
     checkpoints: BTreeMap<u16, Vec<Entry>>,
 }
 
@@ -185,6 +185,7 @@ impl DirContents {
                 }
             }
         }
+        partitions.sort_unstable();
         let clean = CleanShutdown::read(rt, path).await?;
         let own = OwnState::read(rt, path).await?.filter(|own| own.continues(clean));
         let mut checkpoints = BTreeMap::new();
@@ -275,11 +276,29 @@ impl DirContents {
         stopped.write(rt, &self.path).await
     }
 
+    /// Whether the directory had a partition of this name when it was read.
+    #[must_use]
+    pub fn holds(&self, topic: &str, partition: i32) -> bool {
+        let wanted = (topic, partition);
+        self.partitions.binary_search_by(|(t, p)| (t.as_str(), *p).cmp(&wanted)).is_ok()
+    }
+
+    /// Whether an earlier run had a log here.
+    #[must_use]
+    pub fn knows(&self, topic_id: TopicId, partition: i32) -> bool {
+        self.entries_of(topic_id, partition).next().is_some()
+    }
+
+    fn entries_of(&self, topic_id: TopicId, partition: i32) -> impl Iterator<Item = &Entry> {
+        let key = (topic_id.0, partition);
+        self.checkpoints.values().filter_map(move |entries| {
+            entries.binary_search_by_key(&key, Entry::key).ok().map(|at| &entries[at])
+        })
+    }
+
     /// What checkpoints say of a log, the furthest first.
     fn entries(&self, topic_id: TopicId, partition: i32) -> Vec<Entry> {
-        let all = self.checkpoints.values().flatten();
-        let mine = all.filter(|entry| entry.key() == (topic_id.0, partition));
-        let mut entries: Vec<Entry> = mine.cloned().collect();
+        let mut entries: Vec<Entry> = self.entries_of(topic_id, partition).cloned().collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.offset));
         entries
     }
@@ -296,7 +315,8 @@ async fn read_checkpoint(
     let bytes = rt.read_file(&path, CHECKPOINT_MAX).await;
     let bytes = bytes.map_err(|error| DirError::io("read", &path, &error))?;
     match Checkpoint::decode(&bytes) {
-        Ok(found) => {
+        Ok(mut found) => {
+            found.entries.sort_unstable_by_key(Entry::key);
             let ours = own.is_some_and(|own| own.generation == found.generation);
             Ok(ours.then_some(found.entries))
         }
@@ -340,7 +360,8 @@ impl LogDir {
         &self.rt
     }
 
-    /// Whether only we used the directory as long as its logs' files have been there.
+    /// Whether nobody else used the directory since our last run. Of its logs that holds from when
+    /// we opened them on, which their entries tell.
     pub(crate) fn is_ours(&self) -> bool {
         self.contents.own.is_some()
     }

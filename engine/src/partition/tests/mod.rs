@@ -5,6 +5,7 @@ mod basics;
 mod bounds;
 mod damage;
 mod interrupted;
+mod kept;
 mod killed;
 mod kit;
 mod model;

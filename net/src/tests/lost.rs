@@ -1,0 +1,98 @@
+//! Partitions that are not where they were, or there twice, and what a stop makes of them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use engine::ids::CoreId;
+use engine::rt::Rt;
+use wire::error_code::ErrorCode;
+
+use super::{create, produce};
+use crate::testing::{Client, Whole};
+
+/// Runs `change` on the disk of a node that stopped.
+fn on_disk<T: 'static, F: Future<Output = std::io::Result<T>> + 'static>(
+    node: &Whole,
+    change: impl FnOnce(Rt) -> F,
+) -> T {
+    let task = change(node.world.rt(node.node, CoreId(0)));
+    let changed = node.world.block_on(Duration::from_secs(60), task);
+    changed.expect("in time").expect("the disk is well")
+}
+
+/// Which partitions of `t` take records; none of them comes back empty.
+fn producible(node: &Whole, partitions: i32) -> Vec<bool> {
+    node.run(move |rt, addr| async move {
+        let mut client = Client::connect(&rt, addr).await;
+        let mut taken = Vec::new();
+        for partition in 0..partitions {
+            let (code, base) = produce(&mut client, "t", partition, &["x"]).await;
+            assert!([ErrorCode::NONE, ErrorCode::KAFKA_STORAGE_ERROR].contains(&code), "{code}");
+            assert!(code != ErrorCode::NONE || base > 0, "it came back empty");
+            taken.push(code == ErrorCode::NONE);
+        }
+        taken
+    })
+}
+
+/// A node that has records in every partition of `t` and stopped.
+fn filled(partitions: i32, settings: &[&str]) -> Whole {
+    let mut node = Whole::start(7, 2, settings);
+    node.run(move |rt, addr| async move {
+        let mut client = Client::connect(&rt, addr).await;
+        assert_eq!(create(&mut client, "t", partitions).await, ErrorCode::NONE);
+        for partition in 0..partitions {
+            assert_eq!(produce(&mut client, "t", partition, &["a"]).await.0, ErrorCode::NONE);
+        }
+    });
+    node.stop();
+    node
+}
+
+#[test]
+fn a_partition_whose_directory_is_gone_stays_offline_and_returns_with_it() {
+    let mut node = filled(3, &[]);
+    let (there, away) = (Path::new("/data/t-1"), Path::new("/away"));
+    on_disk(&node, async move |rt| rt.rename(there, away).await);
+    for _ in 0..2 {
+        node.boot();
+        assert_eq!(producible(&node, 3), [true, false, true]);
+        node.stop();
+        let sealed = Path::new("/data/.kafka_cleanshutdown");
+        assert!(!on_disk(&node, async move |rt| rt.exists(sealed).await), "t-1 was not closed");
+    }
+    on_disk(&node, async move |rt| rt.rename(away, there).await);
+    node.boot();
+    assert_eq!(producible(&node, 3), [true, true, true]);
+}
+
+#[test]
+fn a_partition_of_several_directories_is_not_made_anew_in_another() {
+    let mut node = filled(4, &["log.dirs=/a,/b"]);
+    let lost = on_disk(&node, async |rt| {
+        for partition in 0..4 {
+            let path = format!("/b/t-{partition}");
+            if rt.exists(Path::new(&path)).await? {
+                rt.remove_dir_all(Path::new(&path)).await?;
+                return Ok(partition);
+            }
+        }
+        panic!("some are there");
+    });
+    node.boot();
+    let taken: Vec<bool> = (0..4).map(|partition| partition != lost).collect();
+    assert_eq!(producible(&node, 4), taken);
+}
+
+#[test]
+fn a_partition_that_is_there_twice_is_refused() {
+    let mut node = filled(2, &["log.dirs=/a,/b"]);
+    on_disk(&node, async |rt| {
+        for root in ["/a", "/b"] {
+            rt.create_dir_all(&Path::new(root).join("t-0")).await?;
+        }
+        Ok(())
+    });
+    node.boot();
+    assert_eq!(producible(&node, 2), [false, true]);
+}
