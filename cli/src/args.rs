@@ -34,6 +34,9 @@ pub(crate) enum Command {
     /// Measure brokers under load, ours and others, and check that they keep what they take.
     #[command(subcommand)]
     Perf(perf::Command),
+    /// Look at this machine, measure it, and print a configuration for it; what else would help, on
+    /// standard error.
+    Tune(TuneArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell to complete for.
@@ -61,6 +64,23 @@ pub(crate) struct ServeArgs {
     /// One configuration key; may be repeated, and wins over the file.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+/// `odradek tune`.
+#[derive(Debug, Args)]
+pub(crate) struct TuneArgs {
+    /// Where the data will lie.
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    pub(crate) data: PathBuf,
+    /// Write the configuration into this new file.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Do not measure disk, loopback and memory.
+    #[arg(long)]
+    pub(crate) no_measure: bool,
+    /// How long each is measured.
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    pub(crate) duration: perf::units::Span,
 }
 
 /// `odradek sim`.

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         },
         Command::Config(command) => cmd::config::run(&command),
         Command::Sim(args) => cmd::sim::run(&args),
+        Command::Tune(args) => cmd::tune::run(&args),
         Command::Perf(command) => perf::execute(command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "odradek", &mut std::io::stdout());

@@ -22,7 +22,7 @@ mod cost;
 mod figure;
 mod goals;
 mod life;
-mod limit;
+pub mod limit;
 mod load;
 mod machine;
 mod measure;

@@ -32,11 +32,10 @@ pub struct Limit {
 }
 
 /// Measures all, each for `span`; files lie below `folder`.
-pub(crate) fn measure(
-    folder: &Path,
-    span: Duration,
-    mut done: impl FnMut(&Limit),
-) -> Result<Vec<Limit>> {
+///
+/// # Errors
+/// What the disk or the loopback interface reports.
+pub fn measure(folder: &Path, span: Duration, mut done: impl FnMut(&Limit)) -> Result<Vec<Limit>> {
     let mut limits = Vec::new();
     let mut add = |limit: Limit| {
         done(&limit);
@@ -65,8 +64,16 @@ pub(crate) fn bound(limits: &[Limit], direction: Direction) -> Option<(&'static 
     Some((name, of_kind.map(|limit| limit.mb_s).max_by(f64::total_cmp)?))
 }
 
+/// Of these, a write of 4 KiB and its sync, one at a time: what a single small record waits for.
+#[must_use]
+pub fn lone_sync(limits: &[Limit]) -> Option<&Limit> {
+    let name = disk::LONE_SYNC.to_string();
+    limits.iter().find(|limit| limit.what == name)
+}
+
 /// The table of limits.
-pub(crate) fn table(limits: &[Limit]) -> String {
+#[must_use]
+pub fn table(limits: &[Limit]) -> String {
     let (head, rows) = cells(limits);
     render(&head, &rows)
 }

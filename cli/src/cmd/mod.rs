@@ -6,3 +6,4 @@ pub(crate) mod log;
 pub(crate) mod produce;
 pub(crate) mod sim;
 pub(crate) mod topic;
+pub(crate) mod tune;

@@ -6,6 +6,7 @@
 // io_uring takes pointers; each is to memory that outlives the operation.
 #![allow(unsafe_code)]
 
+use std::fmt;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -44,14 +45,28 @@ pub(super) const CASES: &[Case] = &[
     case(4 << 10, 8, Action::Write),
     case(1 << 20, 4, Action::WriteAndSync),
     case(64 << 10, 4, Action::WriteAndSync),
-    case(4 << 10, 1, Action::WriteAndSync),
+    LONE_SYNC,
     case(4 << 10, 8, Action::WriteAndSync),
     case(1 << 20, 8, Action::Read),
     case(64 << 10, 8, Action::Read),
 ];
 
+/// What a single small record waits for.
+pub(super) const LONE_SYNC: Case = case(4 << 10, 1, Action::WriteAndSync);
+
 const fn case(block: usize, depth: usize, action: Action) -> Case {
     Case { block, depth, action }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.action {
+            Action::Read => "read",
+            Action::Write => "write",
+            Action::WriteAndSync => "write + fdatasync",
+        };
+        write!(f, "disk {name}, {} × {} deep", Bytes(self.block as u64), self.depth)
+    }
 }
 
 /// A file full of something; removed when dropped.
@@ -116,13 +131,8 @@ impl TestFile {
             }
         }
         let per_s = latency.len() as f64 / started.elapsed().as_secs_f64();
-        let name = match case.action {
-            Action::Read => "read",
-            Action::Write => "write",
-            Action::WriteAndSync => "write + fdatasync",
-        };
         Ok(Limit {
-            what: format!("disk {name}, {} × {} deep", Bytes(case.block as u64), case.depth),
+            what: case.to_string(),
             per_s,
             mb_s: per_s * case.block as f64 / 1e6,
             latency: Percentiles::of(&latency),
