@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::conn::watch::{Patience, Pressure, TICK};
+use crate::conn::watch::{Kinds, Patience, TICK};
 use crate::core::Core;
 
 /// Judges every connection of the core once a tick, for ever.
@@ -12,16 +12,17 @@ pub(crate) async fn sweep(core: Rc<Core>) {
     loop {
         core.rt.sleep(TICK).await;
         let memory = &core.memory;
-        let pressure = Pressure {
+        let wanted = Kinds {
             filling: memory.filling.contended(),
             probing: memory.probing.contended(),
             large: memory.large.contended(),
+            working: core.working.contended(),
             pinned: core.pinned.contended(),
         };
         gauge(&core);
         // Killing a connection wakes its task and no more, so the list stands still meanwhile.
         for (_, watch) in core.conns.borrow().iter() {
-            watch.tick(patience, pressure);
+            watch.tick(patience, wanted);
         }
     }
 }
@@ -31,6 +32,7 @@ fn gauge(core: &Core) {
     let budgets = [&memory.filling, &memory.serving, &memory.probing, &memory.large];
     let level = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
     core.metrics.frame_bytes.set(level(budgets.iter().map(|budget| budget.used()).sum()));
+    core.metrics.working_bytes.set(level(core.working.used()));
     core.metrics.pinned_bytes.set(level(core.pinned.used()));
     core.metrics.calls_waiting.set(level(core.mesh.calls_waiting()));
 }

@@ -17,7 +17,7 @@ use wire::writer::{Encoded, Writer};
 
 use crate::api::authz::Authorizer;
 use crate::api::init_producer_id::ProducerIds;
-use crate::conn::budget::{Budget, Pinned};
+use crate::conn::budget::{Budget, Pinned, Working};
 use crate::conn::read::Memory;
 use crate::conn::watch::Watch;
 use crate::deadlines::Deadlines;
@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) mesh: Mesh,
     /// Memory for what sockets receive.
     pub(crate) memory: Rc<Memory>,
+    /// Memory that requests take while they are worked on, and answers until they are sent.
+    pub(crate) working: Working,
     /// Memory of caches that answers keep until they are sent.
     pub(crate) pinned: Pinned,
     /// Buffers for answers.
@@ -71,10 +73,10 @@ impl Core {
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let frame_bytes_max = size(node.config.socket_request_max_bytes);
         let memory = Memory {
-            pool: FramePool::new(FRAMES_KEPT),
-            filling: Budget::new(FILLING_BYTES),
-            serving: Budget::new(SERVING_BYTES),
-            probing: Budget::new(PROBING_BYTES),
+            pool: FramePool::new(part(FRAMES_KEPT, node.cores)),
+            filling: Budget::new(part(FILLING_BYTES, node.cores)),
+            serving: Budget::new(part(SERVING_BYTES, node.cores)),
+            probing: Budget::new(part(PROBING_BYTES, node.cores)),
             large: Budget::new(size(share.requests)),
             frame_bytes_max,
         };
@@ -97,6 +99,7 @@ impl Core {
             meta: OnceCell::new(),
             mesh: Mesh::new(&rt, port),
             memory: Rc::new(memory),
+            working: Working::new(part(WORKING_BYTES, node.cores)),
             pinned: Pinned::new(size(share.pinned), size(share.pinned_by_connection)),
             writers: Writers::default(),
             conns: RefCell::default(),
@@ -185,14 +188,23 @@ impl Writers {
     }
 }
 
-/// Frame buffers kept for reuse: enough for a few producers' pipelines of 1 MiB.
-const FRAMES_KEPT: usize = 8 << 20;
-/// Buffers of small frames being received: 4096 half-sent requests of a page each.
-const FILLING_BYTES: usize = 16 << 20;
+/// A core's part of what all cores share, but enough to do its work.
+fn part(bytes: usize, cores: usize) -> usize {
+    (bytes / cores).clamp(bytes / PARTS_MAX, bytes / 2)
+}
+
+/// From here on more cores mean more memory.
+const PARTS_MAX: usize = 16;
+/// Over all cores: frame buffers kept for reuse, enough for a few producers' pipelines of 1 MiB.
+const FRAMES_KEPT: usize = 16 << 20;
+/// Buffers of small frames being received: 8192 half-sent requests of a page each.
+const FILLING_BYTES: usize = 32 << 20;
 /// Small requests in service.
-const SERVING_BYTES: usize = 32 << 20;
-/// First 64 KiB of large frames: 64 of them prove themselves at a time.
-const PROBING_BYTES: usize = 4 << 20;
+const SERVING_BYTES: usize = 64 << 20;
+/// First 64 KiB of large frames: 128 of them prove themselves at a time.
+const PROBING_BYTES: usize = 8 << 20;
+/// What requests become while they are worked on, and answers.
+const WORKING_BYTES: usize = 48 << 20;
 /// Of the cache, for readers of old records: windows of 256 KiB, of which each reader has a few.
 const COLD_BYTES_MIN: u64 = 8 << 20;
 const WRITERS_KEPT: usize = 64;

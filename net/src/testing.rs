@@ -96,12 +96,12 @@ impl Shell {
         self.cores.iter().map(|core| core.conns.borrow().len()).sum()
     }
 
-    /// Bytes that frames take over all cores.
+    /// Bytes that requests and answers take over all cores.
     pub(crate) fn frame_bytes(&self) -> usize {
         let of = |core: &Rc<Core>| {
             let memory = &core.memory;
             let budgets = [&memory.filling, &memory.serving, &memory.probing, &memory.large];
-            budgets.iter().map(|budget| budget.used()).sum::<usize>()
+            budgets.iter().map(|budget| budget.used()).sum::<usize>() + core.working.used()
         };
         self.cores.iter().map(of).sum()
     }

@@ -18,9 +18,9 @@ pub(super) async fn handle(cx: &Cx, frame: Frame) -> Reply {
     if !ApiKey::ApiVersions.supports(cx.version) {
         return answer(cx, 0, ErrorCode::UNSUPPORTED_VERSION);
     }
-    let request: ApiVersionsRequest<'_> = match frame.decode(cx.version) {
+    let request: ApiVersionsRequest<'_> = match cx.decode(&frame).await {
         Ok(request) => request,
-        Err(error) => return Reply::Close(error.into()),
+        Err(refusal) => return Reply::Close(refusal),
     };
     let (name, version) = (request.client_software_name, request.client_software_version);
     if cx.version >= 3 {

@@ -1,5 +1,6 @@
 //! What a handler knows about its request, and how it answers.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use wire::writer::Writer;
 use super::Row;
 use super::errors::Failure;
 use crate::conn::Conn;
-use crate::conn::reply::{Charge, Records, Refusal, Reply, Response};
+use crate::conn::budget::Ticket;
+use crate::conn::reply::{Records, Refusal, Reply, Response};
 use crate::core::Core;
 use crate::mesh::{self, CallError, Work};
 use crate::meta::requests::Decided;
@@ -41,6 +43,8 @@ pub(crate) struct Cx {
     pub(crate) client_id: Rc<str>,
     /// When the request was read.
     pub(crate) started: Instant,
+    /// What it takes of the core's memory beside its frame; its answer takes it over.
+    pub(crate) claimed: Cell<Option<Ticket>>,
 }
 
 impl Cx {
@@ -112,15 +116,30 @@ impl Cx {
         }
     }
 
-    /// Resolves when waiting on the client's behalf has lost its point: it has gone, or the node
-    /// stops and wants to answer now.
-    pub(crate) async fn interrupted(&self) {
-        // Polled whenever the connection's task is, which both events wake.
-        poll_fn(|_| match self.conn.watch.is_gone() || self.core.is_draining() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        })
-        .await;
+    /// Whether waiting on the client's behalf has lost its point: it has gone, or the node stops
+    /// and wants to answer now.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.conn.watch.is_gone() || self.core.is_draining()
+    }
+
+    /// Whether a long poll shall end with what there is: [`Cx::is_lost`], or others wait for it.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.is_lost() || self.conn.watch.is_hurried()
+    }
+
+    /// Resolves when [`Cx::is_lost`].
+    pub(crate) async fn lost(&self) {
+        self.when(Self::is_lost).await;
+    }
+
+    /// Resolves when [`Cx::is_hurried`].
+    pub(crate) async fn hurried(&self) {
+        self.when(Self::is_hurried).await;
+    }
+
+    async fn when(&self, so: impl Fn(&Self) -> bool) {
+        // Polled whenever the connection's task is, which all these events wake.
+        poll_fn(|_| if so(self) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     /// Answers with `message`.
@@ -128,15 +147,15 @@ impl Cx {
         self.reply_with(message, Records::default(), None)
     }
 
-    /// Answers with `message`, whose `Records::Spliced` tokens are runs of `records`. `charge` is
-    /// what they hold until the answer is sent.
+    /// Answers with `message`, whose `Records::Spliced` tokens are runs of `records`. `pinned` is
+    /// what they keep of the caches until the answer is sent.
     pub(crate) fn reply_with<'m>(
         &self,
         message: &impl Message<'m>,
         records: Records,
-        charge: Option<Charge>,
+        pinned: Option<Ticket>,
     ) -> Reply {
-        self.answer(self.version, message, records, charge)
+        self.answer(self.version, message, records, pinned)
     }
 
     /// Answers in another version than the request's: ApiVersions alone does.
@@ -149,11 +168,14 @@ impl Cx {
         version: i16,
         message: &impl Message<'m>,
         records: Records,
-        charge: Option<Charge>,
+        pinned: Option<Ticket>,
     ) -> Reply {
         let mut writer = self.core.writers.take();
         match self.encode(&mut writer, version, message) {
-            Ok(()) => Reply::Send(Response::new(writer.finish(), records).charged(charge)),
+            Ok(()) => {
+                let response = Response::new(writer.finish(), records);
+                Reply::Send(response.charged(self.claimed.take(), pinned))
+            }
             Err(error) => {
                 if let Some(unsaid) = self.core.quiet.answers.pass(self.core.rt.now()) {
                     let api = self.row.key.name();

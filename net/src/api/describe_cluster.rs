@@ -10,9 +10,9 @@ use crate::conn::read::Frame;
 use crate::conn::reply::Reply;
 
 pub(super) async fn handle(cx: &Cx, frame: Frame) -> Reply {
-    let request: DescribeClusterRequest = match frame.decode(cx.version) {
+    let request: DescribeClusterRequest = match cx.decode(&frame).await {
         Ok(request) => request,
-        Err(error) => return Reply::Close(error.into()),
+        Err(refusal) => return Reply::Close(refusal),
     };
     let throttle_time_ms = cx.throttle_ms();
     if let Some((code, message)) = other_endpoint(request.endpoint_type) {

@@ -40,6 +40,9 @@ pub(super) async fn handle(cx: &Cx, request: DescribeConfigsRequest<'_>) -> Repl
         seen.insert((asked.resource_type, name))
     };
     let resources = request.resources.iter().filter(|asked| new(asked));
+    let resources: Vec<_> = resources.collect();
+    cx.claim(resources.len() * KEYS).await;
+    let resources = resources.into_iter();
     let found: Vec<_> = resources.map(|asked| (find(cx, &image, &asked), asked)).collect();
     let results = found.iter().map(|(found, asked)| {
         let result = DescribeConfigsResult {
@@ -195,6 +198,8 @@ fn config_type(kind: Kind) -> i8 {
     }
 }
 
+/// Keys of a topic, nearly.
+const KEYS: usize = 40;
 /// As long as anybody reads.
 const MESSAGE_LEN_MAX: usize = 2048;
 const TOPIC: i8 = 2;

@@ -56,6 +56,8 @@ pub(super) async fn handle(cx: &Cx, request: DescribeLogDirsRequest<'_>) -> Repl
         }
         Arc::new(only)
     });
+    let all = || image.topics().iter().map(|topic| topic.partition_count()).sum();
+    cx.claim(only.as_ref().map_or_else(all, |only| only.len())).await;
     let cores: Vec<_> = cx.core.mesh.cores().collect();
     let calls = cores.into_iter().map(|core| cx.call(core, Work(only.clone())));
     // A core that cannot answer serves nothing either: what it had is not listed.

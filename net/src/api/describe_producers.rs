@@ -1,6 +1,7 @@
 //! DescribeProducers (61), v0: the producers that partitions remember. Runs on the owners: one call
 //! per core.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use engine::ids::LeaderEpoch;
@@ -28,12 +29,15 @@ pub(crate) type Outcome = Vec<Result<Vec<ActiveProducer>, ErrorCode>>;
 pub(super) async fn handle(cx: &Cx, request: DescribeProducersRequest<'_>) -> Reply {
     let mut found = Vec::new();
     let mut scatter = Scatter::new();
+    // A partition's producers are far more than its number: they are told once.
+    let mut seen = BTreeSet::new();
     for topic in &request.topics {
         let id = cx.topic_id(topic.name, Uuid::ZERO, i16::MAX);
         for partition in &topic.partition_indexes {
             let slot = found.len();
             found.push(match id.and_then(|id| cx.home(id, partition)) {
                 Err(code) => Err(code),
+                Ok((key, _)) if !seen.insert(key) => Err(ErrorCode::INVALID_REQUEST),
                 Ok((key, home)) => {
                     scatter.add(home.core, slot, key);
                     Ok(Vec::new())

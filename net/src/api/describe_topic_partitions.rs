@@ -30,8 +30,9 @@ pub(super) async fn handle(cx: &Cx, request: DescribeTopicPartitionsRequest<'_>)
     }
     let limit = cx.core.config().max_request_partition_size_limit as usize;
     let asked = usize::try_from(request.response_partition_limit).unwrap_or(0);
-    let mut page =
-        Page { cx, image: &image, left: asked.min(limit).max(1), topics: Vec::new(), next: None };
+    let left = asked.min(limit).max(1);
+    cx.claim(left + named.len()).await;
+    let mut page = Page { cx, image: &image, left, topics: Vec::new(), next: None };
     let first = |name: &str| match &request.cursor {
         Some(cursor) if cursor.topic_name == name => cursor.partition_index,
         _ => 0,

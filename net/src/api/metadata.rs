@@ -40,12 +40,22 @@ pub(super) async fn handle(cx: &Cx, request: MetadataRequest<'_>) -> Reply {
         None => true,
         Some(topics) => cx.version == 0 && topics.is_empty(),
     };
+    // A topic is far larger than its name: each is answered once, as in Kafka.
+    let mut seen = BTreeSet::new();
+    let asked = request.topics.iter().flat_map(|topics| topics.iter());
+    let asked: Vec<_> = asked.filter(|it| seen.insert((it.name, it.topic_id))).collect();
+    cx.claim(if all {
+        elements(image.topics().iter())
+    } else {
+        elements(asked.iter().filter_map(|asked| find(&image, asked))) + asked.len()
+    })
+    .await;
     let topics = if all {
         let known = image.topics().iter();
         known.map(|topic| known_topic(&image, topic, operations(&topic.name))).collect()
     } else {
-        let asked = request.topics.iter().flat_map(|topics| topics.iter());
-        asked.map(|asked| asked_topic(&image, &asked, &refused, &operations)).collect()
+        let asked = asked.iter();
+        asked.map(|asked| asked_topic(&image, asked, &refused, &operations)).collect()
     };
     cx.reply(&MetadataResponse {
         throttle_time_ms: cx.throttle_ms(),
@@ -142,11 +152,7 @@ fn asked_topic<'a>(
     operations: &impl Fn(&str) -> i32,
 ) -> MetadataResponseTopic<'a> {
     let by_id = asked.name.is_none();
-    let known = match asked.name {
-        Some(name) => image.topics().named(name),
-        None => image.topics().get(TopicId(asked.topic_id)),
-    };
-    match known {
+    match find(image, asked) {
         Some(topic) => known_topic(image, topic, operations(&topic.name)),
         None => MetadataResponseTopic {
             error_code: match asked.name {
@@ -161,6 +167,18 @@ fn asked_topic<'a>(
             ..MetadataResponseTopic::default()
         },
     }
+}
+
+fn find<'a>(image: &'a Image, asked: &MetadataRequestTopic<'_>) -> Option<&'a Arc<Topic>> {
+    match asked.name {
+        Some(name) => image.topics().named(name),
+        None => image.topics().get(TopicId(asked.topic_id)),
+    }
+}
+
+/// Elements of the answer about these topics.
+fn elements<'a>(topics: impl Iterator<Item = &'a Arc<Topic>>) -> usize {
+    topics.map(|topic| 1 + topic.partition_count()).sum()
 }
 
 fn known_topic<'a>(

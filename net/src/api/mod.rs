@@ -18,7 +18,8 @@
 //! 4. Errors of the engine and of the controller become Kafka's codes in [`errors`], only there.
 //!
 //! **Order.** `ordered` handlers run alone on their connection: everything before is answered.
-//! `pipelined` ones (Produce, Fetch) run beside each other, but are first polled in order.
+//! `pipelined` ones (Produce) run beside each other, but are first polled in order; `serial` ones
+//! (Fetch) too, one at a time.
 //!
 //! **Where it runs.** On the connection's core. A partition's owner is [`Cx::owner`]; work there is
 //! a call: declare `Xxx(api::xxx::Work) -> api::xxx::Outcome, by api::xxx::serve;` in
@@ -28,16 +29,18 @@
 //! and [`Scatter`](scatter::Scatter) sort by owner; `produce` and `list_offsets` show it.
 //!
 //! **`whole`** rows get the [`Frame`] undecoded and decode it themselves
-//! ([`Frame::decode`](crate::conn::read::Frame)): for a handler that waits for long and must not
+//! ([`Cx::decode`]): for a handler that waits for long and must not
 //! keep the request's buffer, for Produce, which passes slices of it on, and for ApiVersions,
 //! which answers versions it can't read.
 //!
 //! **Rules.** No borrow of shared state across an await. Nothing unbounded: answers are bounded by
-//! the request's own size or by a limit that is configured. A handler is never dropped half way,
+//! the request's own size or by a limit that is configured, and what they take is claimed before
+//! they are built ([`Cx::claim`]). A handler is never dropped half way,
 //! so it may be written without cancellation in mind; one that waits for news races
-//! [`Cx::interrupted`].
+//! [`Cx::hurried`].
 
 pub(crate) mod authz;
+mod claim;
 mod cx;
 pub(crate) mod errors;
 #[cfg(test)]
@@ -93,6 +96,9 @@ pub(crate) struct Row {
 pub(crate) enum Order {
     /// Served beside others of this class; answers leave in order.
     Pipelined,
+    /// Likewise beside those, but one at a time of its own kind: what a client that does not read
+    /// keeps of the caches is one answer, and the requests of a session come in order.
+    Serial,
     /// Starts when all before it are answered; nothing starts before it is.
     Ordered,
 }
@@ -131,14 +137,18 @@ macro_rules! apis {
         }
     };
     (@order pipelined) => { Order::Pipelined };
+    (@order serial) => { Order::Serial };
     (@order ordered) => { Order::Ordered };
     (@permission) => { None };
     (@permission $operation:ident, $kind:ident) => {
         Some((Operation::$operation, ResourceKind::$kind))
     };
-    // Pipelined handlers live in the connection's own boxes; the others are boxed here, so that
-    // the largest of them does not size every request.
+    // Pipelined and serial handlers live in the connection's own boxes; the others are boxed here, so
+    // that the largest of them does not size every request.
     (@run pipelined $module:ident $input:ident $cx:ident $frame:ident) => {
+        apis!(@handle $module $input $cx $frame)
+    };
+    (@run serial $module:ident $input:ident $cx:ident $frame:ident) => {
         apis!(@handle $module $input $cx $frame)
     };
     (@run ordered $module:ident $input:ident $cx:ident $frame:ident) => {
@@ -148,16 +158,16 @@ macro_rules! apis {
         $module::handle(&$cx, $frame).await
     };
     (@handle $module:ident $request:ident $cx:ident $frame:ident) => {
-        match $frame.decode::<wire::msg::$module::$request<'_>>($cx.version) {
+        match $cx.decode::<wire::msg::$module::$request<'_>>(&$frame).await {
             Ok(request) => $module::handle(&$cx, request).await,
-            Err(error) => Reply::Close(error.into()),
+            Err(refusal) => Reply::Close(refusal),
         }
     };
 }
 
 apis! {
     Produce: produce(whole) pipelined, needs(Write, Topic), budget(4 KiB);
-    Fetch: fetch(whole) pipelined, needs(Read, Topic), budget(4 KiB);
+    Fetch: fetch(whole) serial, needs(Read, Topic), budget(4 KiB);
     ListOffsets: list_offsets(ListOffsetsRequest) ordered, needs(Describe, Topic), budget(4 KiB);
     Metadata: metadata(MetadataRequest) ordered, needs(Describe, Topic), budget(64 KiB);
     ApiVersions: api_versions(whole) ordered, budget(8 KiB);
@@ -194,9 +204,8 @@ mod tests {
 
     #[test]
     fn only_produce_and_fetch_are_pipelined() {
-        let pipelined = TABLE.iter().filter(|row| row.order == Order::Pipelined);
-        assert!(
-            pipelined.into_iter().all(|row| matches!(row.key, ApiKey::Produce | ApiKey::Fetch))
-        );
+        let of = |order| TABLE.iter().filter(move |row| row.order == order).map(|row| row.key);
+        assert_eq!(of(Order::Pipelined).collect::<Vec<_>>(), [ApiKey::Produce]);
+        assert_eq!(of(Order::Serial).collect::<Vec<_>>(), [ApiKey::Fetch]);
     }
 }

@@ -66,9 +66,9 @@ struct Slot<'a> {
 }
 
 pub(super) async fn handle(cx: &Cx, frame: Frame) -> Reply {
-    let request: ProduceRequest<'_> = match frame.decode(cx.version) {
+    let request: ProduceRequest<'_> = match cx.decode(&frame).await {
         Ok(request) => request,
-        Err(error) => return Reply::Close(error.into()),
+        Err(refusal) => return Reply::Close(refusal),
     };
     let acks = match (request.acks, request.transactional_id) {
         (_, Some(_)) => Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),

@@ -4,8 +4,20 @@
 //! waits in line; a ticket that is dropped, also half way through waiting, gives its bytes back. The
 //! line is strict, so a large frame is not starved by small ones that keep slipping past it.
 //!
-//! A core has two: one for the buffers of small frames, one for frames above 64 KiB, so that however
-//! many large frames are stuck, small requests are served.
+//! What a core has of them, each for one kind of memory, so that who is stuck with one kind keeps
+//! nobody from another:
+//!
+//! ```text
+//! filling    buffers that small frames arrive in          ┐
+//! probing    the first 64 KiB of larger ones              ├ super::read::Memory
+//! large      frames above 64 KiB, until they are served   │
+//! serving    small frames while they are served           ┘
+//! working    what requests become in memory, and answers until they are sent (small, large)
+//! pinned     caches that records of unsent answers keep (small, large)
+//! ```
+//!
+//! Whoever holds some and waits for another kind does so in this order, from the top down; what
+//! waits for the peer instead gives its memory up when others want it ([`super::watch`]).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -44,6 +56,14 @@ pub(crate) struct Pinned {
     large: Rc<Budget>,
     small: Rc<Budget>,
     by_connection: usize,
+}
+
+/// What requests take on one core while they are worked on, beside their frames, and their answers
+/// until they are sent. Small ones have a reserve, as with [`Pinned`].
+#[derive(Debug)]
+pub(crate) struct Working {
+    large: Rc<Budget>,
+    small: Rc<Budget>,
 }
 
 /// Resolves to a ticket when its turn has come and the bytes are there.
@@ -174,6 +194,29 @@ impl Pinned {
     }
 }
 
+impl Working {
+    /// `total` bytes.
+    pub(crate) fn new(total: usize) -> Self {
+        let small = (total / WORKING_RESERVE).max(1);
+        Self { large: Budget::new((total - small).max(1)), small: Budget::new(small) }
+    }
+
+    /// Waits in line for what a request takes.
+    pub(crate) fn acquire(&self, bytes: usize) -> Turn {
+        if bytes <= SMALL_WORK { self.small.acquire(bytes) } else { self.large.acquire(bytes) }
+    }
+
+    /// Bytes held now.
+    pub(crate) fn used(&self) -> usize {
+        self.large.used() + self.small.used()
+    }
+
+    /// Whether requests wait for others to be answered.
+    pub(crate) fn contended(&self) -> bool {
+        self.large.contended() || self.small.contended()
+    }
+}
+
 impl Ticket {
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
@@ -253,6 +296,10 @@ fn place_of(line: &VecDeque<Waiting>, turn: u64) -> usize {
 pub(crate) const PRESSED_BYTES: usize = 1 << 20;
 /// Answers up to this have a reserve: what a consumer of a quiet topic gets.
 const SMALL_ANSWER: usize = 64 << 10;
+/// Requests up to this have a reserve: a hundred partitions, or so.
+const SMALL_WORK: usize = 64 << 10;
+/// The reserve's part of the whole.
+const WORKING_RESERVE: usize = 2;
 /// The reserve's part of the whole.
 const PINNED_RESERVE: usize = 8;
 /// The part of what is free that one answer may take.

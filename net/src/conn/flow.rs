@@ -159,18 +159,24 @@ impl<F: Future<Output = Reply>> Flow<'_, F> {
 
     /// Starts every request that has arrived, as far as order and memory allow.
     fn start(&mut self, cx: &mut Context<'_>, start: &impl Fn(Request) -> F) {
-        loop {
-            if self.next.is_none() {
-                self.next = self.arrived();
-            }
-            let Some(next) = &mut self.next else { return };
-            if !self.lane.admits(next.order()) || next.poll_admission(cx).is_pending() {
-                return;
-            }
+        while self.may_start(cx) {
             let next = self.next.take().expect("it is there");
             self.destination = None;
+            self.conn.watch.calm();
             self.lane.push(next.order(), start(next));
         }
+        // What keeps memory behind a long poll would keep it for as long as the peer likes.
+        if self.next.as_ref().is_some_and(Request::hurries) {
+            self.conn.watch.hurry();
+        }
+    }
+
+    fn may_start(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.next.is_none() {
+            self.next = self.arrived();
+        }
+        let Some(next) = &mut self.next else { return false };
+        self.lane.admits(next.order()) && next.poll_admission(cx).is_ready()
     }
 
     /// The next request in the reader's hands.
@@ -277,8 +283,10 @@ impl<F: Future<Output = Reply>> Flow<'_, F> {
             }
         }
         if !responses.is_empty() {
+            let next = self.next.as_ref().map(Request::keeps).unwrap_or_default();
+            let parked = self.reader.as_ref().map(Reader::keeps).unwrap_or_default().and(next);
             let Self { stream, lane, conn, .. } = self;
-            let mut send = pin!(write::send(stream, &responses, &conn.watch));
+            let mut send = pin!(write::send(stream, &responses, &conn.watch, parked));
             poll_fn(|cx| {
                 let sent = send.as_mut().poll(cx);
                 // A peer that is slow to take its answers must not hold up its later requests: one
@@ -328,6 +336,7 @@ mod tests {
 
     use wire::api_key::ApiKey;
     use wire::msg::fetch::FetchRequest;
+    use wire::msg::produce::ProduceRequest;
     use wire::writer::Writer;
 
     use super::*;
@@ -397,8 +406,9 @@ mod tests {
         core.rt.spawn("flow", serve(Rc::clone(&core), addr, vec![first, second])).detach();
         shell.run(Duration::from_secs(60), move |rt, _| async move {
             let client = Client::connect(&rt, addr).await;
-            let request = frame(ApiKey::Fetch, 12, 1, &FetchRequest::default());
-            client.send(&request.repeat(2)).await.expect("sent");
+            let first = frame(ApiKey::Fetch, 12, 1, &FetchRequest::default());
+            let second = frame(ApiKey::Produce, 9, 2, &ProduceRequest::default());
+            client.send(&[first, second].concat()).await.expect("sent");
             rt.sleep(Duration::from_secs(10)).await;
             assert!(released.get(), "the second request waits for the first one's answer to go");
         });

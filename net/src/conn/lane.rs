@@ -1,7 +1,8 @@
 //! The requests of one connection that are being served, in the order in which they arrived.
 //!
-//! Answers leave in this order. Pipelined requests (Produce, Fetch) are served side by side; any
-//! other request starts when everything before it is answered, and nothing starts before it is.
+//! Answers leave in this order. Pipelined requests (Produce) are served side by side, and beside
+//! them one serial request (Fetch) at a time; any other request starts when everything before it is
+//! answered, and nothing starts before it is.
 //!
 //! A request is first polled in its turn, so two appends to one partition on one connection keep
 //! their order. Its future is never dropped half way: a lane whose connection is gone is run to
@@ -19,7 +20,7 @@ use crate::conn::reply::Reply;
 
 /// Requests in arrival order; `F` is the future of one.
 pub(crate) struct Lane<F> {
-    slots: VecDeque<Slot<F>>,
+    slots: VecDeque<(Order, Slot<F>)>,
     /// The request at the end of the lane must be answered before another starts.
     barrier: bool,
     /// Empty boxes for the next requests.
@@ -52,6 +53,10 @@ impl<F: Future<Output = Reply>> Lane<F> {
     pub(crate) fn admits(&self, order: Order) -> bool {
         match order {
             Order::Pipelined => !self.barrier && self.slots.len() < self.limit,
+            Order::Serial => {
+                self.admits(Order::Pipelined)
+                    && self.slots.iter().all(|(known, _)| *known != Order::Serial)
+            }
             Order::Ordered => self.slots.is_empty(),
         }
     }
@@ -67,12 +72,12 @@ impl<F: Future<Output = Reply>> Lane<F> {
             }
             None => Box::pin(Some(request)),
         };
-        self.slots.push_back(Slot::Running(future));
+        self.slots.push_back((order, Slot::Running(future)));
     }
 
     /// Moves every request on, in order. Ready when the answer at the head can be sent.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for slot in &mut self.slots {
+        for (_, slot) in &mut self.slots {
             let Slot::Running(future) = slot else { continue };
             let Poll::Ready(reply) = step(future, cx) else { continue };
             let Slot::Running(mut empty) = std::mem::replace(slot, Slot::Done(reply)) else {
@@ -81,24 +86,25 @@ impl<F: Future<Output = Reply>> Lane<F> {
             empty.set(None);
             self.spare.push(empty);
         }
-        match self.slots.front() {
-            Some(Slot::Done(_)) => Poll::Ready(()),
-            _ => Poll::Pending,
-        }
+        if self.is_done() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// The answer at the head, if it is there.
     pub(crate) fn pop(&mut self) -> Option<Reply> {
-        if !matches!(self.slots.front(), Some(Slot::Done(_))) {
+        if !self.is_done() {
             return None;
         }
-        let Some(Slot::Done(reply)) = self.slots.pop_front() else {
+        let Some((_, Slot::Done(reply))) = self.slots.pop_front() else {
             unreachable!("looked just now")
         };
         if self.slots.is_empty() {
             self.barrier = false;
         }
         Some(reply)
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(self.slots.front(), Some((_, Slot::Done(_))))
     }
 
     /// Gives the memory for requests back that a resting connection does not need.
@@ -187,6 +193,20 @@ mod tests {
         assert!(poll(&mut lane).is_ready());
         drop(lane.pop());
         assert!(lane.admits(Order::Pipelined));
+    }
+
+    #[test]
+    fn one_serial_request_runs_beside_pipelined_ones() {
+        let gate = Rc::new(Cell::new(false));
+        let mut lane = Lane::new(8);
+        lane.push(Order::Serial, when(&gate));
+        assert!(lane.admits(Order::Pipelined) && !lane.admits(Order::Serial));
+        lane.push(Order::Pipelined, when(&gate));
+        gate.set(true);
+        assert!(poll(&mut lane).is_ready());
+        assert!(!lane.admits(Order::Serial), "its answer is not sent yet");
+        drop(lane.pop());
+        assert!(lane.admits(Order::Serial));
     }
 
     #[test]

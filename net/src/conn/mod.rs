@@ -29,7 +29,6 @@ use std::rc::Rc;
 use engine::ids::CoreId;
 use engine::rt::{Stream, StreamHandoff};
 
-use self::budget::Budget;
 use self::flow::Ending;
 use self::framing::BadPrefix;
 use self::read::Reader;
@@ -86,9 +85,6 @@ pub(crate) struct Conn {
     pub(crate) identity: RefCell<Identity>,
     pub(crate) watch: Rc<Watch>,
     pub(crate) traffic: Traffic,
-    /// The turn to fetch: one request has it, from its start until its answer is sent. So what the
-    /// connection keeps of the caches is what one answer does.
-    pub(crate) fetching: Rc<Budget>,
     /// The client id of the latest request; most connections have one for life.
     client_id: RefCell<Rc<str>>,
 }
@@ -99,7 +95,6 @@ impl Conn {
             identity: RefCell::new(identity),
             watch: Rc::new(Watch::new()),
             traffic: Traffic::new(core.cores()),
-            fetching: Budget::new(1),
             client_id: RefCell::new(Rc::from("")),
         })
     }

@@ -18,13 +18,10 @@ use std::rc::Rc;
 
 use engine::buf::{FrameBuf, FramePool, Slice};
 use engine::rt::Stream;
-use wire::cursor::Cursor;
-use wire::error::DecodeError;
-use wire::schema::{self, Message};
 
 use super::budget::{Budget, Ticket};
 use super::framing::{BadPrefix, Prefix};
-use super::watch::{Activity, Watch};
+use super::watch::{Activity, Kinds, Watch};
 
 /// Where the memory for frames comes from, on one core.
 pub(crate) struct Memory {
@@ -50,13 +47,6 @@ pub(crate) struct Frame {
     pub(crate) bytes: Slice,
     /// None for a small frame that has not asked yet.
     pub(crate) ticket: Option<Ticket>,
-}
-
-impl Frame {
-    /// Decodes the body. What follows the known fields is ignored, as in Kafka.
-    pub(crate) fn decode<'a, M: Message<'a>>(&'a self, version: i16) -> Result<M, DecodeError> {
-        schema::decode(&mut Cursor::new(&self.bytes), version)
-    }
 }
 
 /// Why a receive brought nothing.
@@ -163,6 +153,16 @@ impl Reader {
             }
             Some(buf) => buf.len < buf.bytes.len(),
             None => self.inline_len < INLINE,
+        }
+    }
+
+    /// The kind of memory that it keeps now.
+    pub(crate) fn keeps(&self) -> Kinds {
+        match self.buf.as_ref().map(|buf| buf.kind) {
+            None => Kinds::default(),
+            Some(Kind::Small) => Kinds { filling: true, ..Kinds::default() },
+            Some(Kind::Probing) => Kinds { probing: true, ..Kinds::default() },
+            Some(Kind::Large) => Kinds { large: true, ..Kinds::default() },
         }
     }
 

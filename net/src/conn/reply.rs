@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use wire::writer::{Encoded, Piece};
 
 use crate::conn::budget::Ticket;
+use crate::conn::watch::Kinds;
 
 /// The outcome of one request, seen from its connection.
 #[derive(Debug)]
@@ -26,6 +27,9 @@ pub(crate) enum Refusal {
     /// The header or the body is not what its key and version promise.
     #[error("sent a request that cannot be read: {0}")]
     Malformed(#[from] wire::error::DecodeError),
+    /// Longer than any request of its kind needs to be.
+    #[error("sent a {api} of {len} bytes; at most {max} are taken")]
+    TooLong { api: &'static str, len: usize, max: usize },
     /// An API that this listener does not serve.
     #[error("asked for API key {0}, which this listener does not serve")]
     UnknownApi(i16),
@@ -45,23 +49,10 @@ pub(crate) enum Refusal {
 pub(crate) struct Response {
     encoded: Encoded,
     records: Records,
-    _charge: Option<Charge>,
-}
-
-/// What a response with records holds until it is sent.
-#[derive(Debug)]
-pub(crate) struct Charge {
-    /// Bytes of cache that the records keep from being reused, charged to the core.
-    pub(crate) memory: Option<Ticket>,
-    /// Its connection's turn to fetch.
-    _turn: Ticket,
-}
-
-impl Charge {
-    /// What is taken of the caches, and the turn of the request that took it.
-    pub(crate) fn new(memory: Option<Ticket>, turn: Ticket) -> Self {
-        Self { memory, _turn: turn }
-    }
+    /// Bytes of the core's working memory.
+    claimed: Option<Ticket>,
+    /// Bytes of cache that the records keep from being reused.
+    _pinned: Option<Ticket>,
 }
 
 /// Record bytes of one response. A token of the encoded head names one run of slices.
@@ -75,18 +66,26 @@ pub(crate) struct Records {
 impl Response {
     /// The frame in `encoded`, whose splices name runs of `records`.
     pub(crate) fn new(encoded: Encoded, records: Records) -> Self {
-        Self { encoded, records, _charge: None }
+        Self { encoded, records, claimed: None, _pinned: None }
     }
 
-    /// Charges memory to the response until it is sent.
-    pub(crate) fn charged(mut self, charge: Option<Charge>) -> Self {
-        self._charge = charge;
+    /// Charges memory to the response until it is sent: of what its request claimed, what it takes.
+    pub(crate) fn charged(mut self, claimed: Option<Ticket>, pinned: Option<Ticket>) -> Self {
+        self.claimed = claimed.map(|mut ticket| {
+            ticket.resize(self.encoded.head.capacity());
+            ticket
+        });
+        self._pinned = pinned;
         self
     }
 
-    /// Whether it keeps memory of caches.
-    pub(crate) fn pins(&self) -> bool {
-        !self.records.slices.is_empty()
+    /// The kinds of memory that it keeps.
+    pub(crate) fn keeps(&self) -> Kinds {
+        Kinds {
+            pinned: !self.records.slices.is_empty(),
+            working: self.claimed.is_some(),
+            ..Kinds::default()
+        }
     }
 
     /// Bytes on the wire, the length prefix included.

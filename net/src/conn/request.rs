@@ -1,5 +1,6 @@
 //! A frame that has become a request: header read, row of the API table found.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -11,6 +12,7 @@ use super::Conn;
 use super::budget::Turn;
 use super::read::Frame;
 use super::reply::{Refusal, Reply};
+use super::watch::Kinds;
 use crate::api::{self, Cx, Order};
 use crate::core::Core;
 
@@ -21,6 +23,8 @@ pub(super) struct Request {
     frame: Frame,
     /// In line for the frame's share of the core's memory.
     turn: Option<Turn>,
+    /// Its frame came with a ticket of its full size.
+    large: bool,
 }
 
 impl Request {
@@ -51,19 +55,30 @@ impl Request {
             correlation_id: header.correlation_id,
             client_id: conn.intern_client_id(header.client_id.unwrap_or_default()),
             started: core.rt.now(),
+            claimed: Cell::new(None),
         };
         let body = frame.bytes.subslice_of(cur.rest());
         frame.bytes = body;
-        let turn = frame
-            .ticket
-            .is_none()
-            .then(|| core.memory.serving.acquire(frame.bytes.len() + row.budget_bytes));
-        Ok(Self { cx, frame, turn })
+        let large = frame.ticket.is_some();
+        let turn =
+            (!large).then(|| core.memory.serving.acquire(frame.bytes.len() + row.budget_bytes));
+        Ok(Self { cx, frame, turn, large })
     }
 
     /// How it may pass others.
     pub(super) fn order(&self) -> Order {
         self.cx.row.order
+    }
+
+    /// Whether long polls before it shall end so that it can start. A small one that is itself a
+    /// long poll waits: hurrying those would have a client that pipelines them ask without pause.
+    pub(super) fn hurries(&self) -> bool {
+        self.large || self.order() != Order::Serial
+    }
+
+    /// The kind of memory that it keeps while it may not start.
+    pub(super) fn keeps(&self) -> Kinds {
+        Kinds { large: self.large, ..Kinds::default() }
     }
 
     /// Ready once the frame is charged to the core's memory.

@@ -63,18 +63,58 @@ fn ticks(ms: i64) -> u32 {
     u32::try_from(ms.div_euclid(tick_ms).max(1)).unwrap_or(u32::MAX)
 }
 
-/// What others wait for on the core, when the sweep looks at a connection. Apart from each other:
-/// large frames that do not go on are no reason to hurry small ones, nor the other way round.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pressure {
+/// Kinds of a core's memory: those that others wait for when the sweep looks at a connection, or
+/// those that it keeps. Apart from each other: large frames that do not go on are no reason to hurry
+/// small ones, nor the other way round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kinds {
     /// Buffers of small frames.
     pub(crate) filling: bool,
     /// Buffers for the first 64 KiB of large frames.
     pub(crate) probing: bool,
     /// Large frames' tickets.
     pub(crate) large: bool,
+    /// What requests become, and answers.
+    pub(crate) working: bool,
     /// Memory of caches that unsent answers keep.
     pub(crate) pinned: bool,
+}
+
+impl Kinds {
+    /// Both these and those.
+    pub(crate) fn and(self, those: Self) -> Self {
+        Self {
+            filling: self.filling || those.filling,
+            probing: self.probing || those.probing,
+            large: self.large || those.large,
+            working: self.working || those.working,
+            pinned: self.pinned || those.pinned,
+        }
+    }
+
+    /// Whether one of these is one of those.
+    fn meets(self, those: Self) -> bool {
+        (self.filling && those.filling)
+            || (self.probing && those.probing)
+            || (self.large && those.large)
+            || (self.working && those.working)
+            || (self.pinned && those.pinned)
+    }
+
+    /// What a receive may keep that stands still in this activity. Who is in line may have been
+    /// granted what it has not taken yet.
+    fn of(activity: Activity) -> Self {
+        let none = Self::default();
+        match activity {
+            Activity::Paused | Activity::Idle | Activity::Inline => none,
+            Activity::Filling => Self { filling: true, ..none },
+            Activity::Probing => Self { probing: true, ..none },
+            Activity::Large => Self { large: true, ..none },
+            Activity::InLine | Activity::InLineHolding => {
+                Self { filling: true, probing: true, large: true, ..none }
+            }
+        }
+    }
 }
 
 /// The shared state of a connection's task and its core's sweep.
@@ -88,6 +128,10 @@ pub(crate) struct Watch {
     window_ticks: Cell<u32>,
     /// Set while an answer is being sent.
     sending: Cell<Option<Sending>>,
+    /// Ticks spent sending while others waited for what the connection keeps.
+    wanted_ticks: Cell<u32>,
+    /// A long poll shall end, since memory is kept behind it or others wait for some.
+    hurried: Cell<bool>,
     requests_in_flight: Cell<usize>,
     /// The peer takes and sends no more; whoever only waits for news on its behalf may stop.
     gone: Cell<bool>,
@@ -102,8 +146,8 @@ pub(crate) struct Watch {
 struct Sending {
     /// Ticks since the peer took a piece.
     quiet_ticks: u32,
-    /// It keeps memory of caches.
-    pins: bool,
+    /// What the answer keeps, and what is behind it.
+    keeps: Kinds,
 }
 
 impl Watch {
@@ -114,6 +158,8 @@ impl Watch {
             window_bytes: Cell::new(0),
             window_ticks: Cell::new(0),
             sending: Cell::new(None),
+            wanted_ticks: Cell::new(0),
+            hurried: Cell::new(false),
             requests_in_flight: Cell::new(0),
             gone: Cell::new(false),
             interrupted: Cell::new(false),
@@ -143,9 +189,9 @@ impl Watch {
         self.begin_window();
     }
 
-    /// An answer is being sent, which keeps memory of caches if it `pins`.
-    pub(crate) fn begin_sending(&self, pins: bool) {
-        self.sending.set(Some(Sending { quiet_ticks: 0, pins }));
+    /// Answers are being sent; they, and what stands behind them, keep memory of these kinds.
+    pub(crate) fn begin_sending(&self, keeps: Kinds) {
+        self.sending.set(Some(Sending { quiet_ticks: 0, keeps }));
     }
 
     /// The peer has taken a piece of the answer.
@@ -167,6 +213,25 @@ impl Watch {
     /// How many requests the lane holds now.
     pub(crate) fn set_in_flight(&self, requests: usize) {
         self.requests_in_flight.set(requests);
+        if requests == 0 {
+            // Nothing is left of what was kept behind answers.
+            self.wanted_ticks.set(0);
+        }
+    }
+
+    /// Long polls of the connection shall end. Polled after this, they see it.
+    pub(crate) fn hurry(&self) {
+        self.hurried.set(true);
+    }
+
+    /// A request starts anew: there is no hurry yet.
+    pub(crate) fn calm(&self) {
+        self.hurried.set(false);
+    }
+
+    /// Whether long polls shall end.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.hurried.get()
     }
 
     /// The peer is gone.
@@ -241,10 +306,15 @@ impl Watch {
     }
 
     /// One tick has passed: judges the connection.
-    pub(crate) fn tick(&self, patience: Patience, pressure: Pressure) {
+    pub(crate) fn tick(&self, patience: Patience, wanted: Kinds) {
         if let Some(sending) = self.sending.get() {
             // Nothing is received meanwhile.
-            return self.judge_sending(sending, patience, pressure);
+            return self.judge_sending(sending, patience, wanted);
+        }
+        let behind_polls = Kinds { pinned: false, ..wanted };
+        if self.requests_in_flight.get() > 0 && behind_polls != Kinds::default() {
+            self.hurry();
+            self.wake();
         }
         let activity = self.activity.get();
         if matches!(activity, Activity::Paused | Activity::InLine) {
@@ -268,15 +338,15 @@ impl Watch {
             _ if idle => self.kill(CloseReason::StalledFrame),
             Activity::Inline => self.judge_frame(patience, None),
             Activity::Filling => {
-                self.judge_frame(patience, pressure.filling.then_some(FILLING_WINDOW_BYTES));
+                self.judge_frame(patience, wanted.filling.then_some(FILLING_WINDOW_BYTES));
             }
             Activity::Probing => {
-                self.judge_frame(patience, pressure.probing.then_some(PROBING_WINDOW_BYTES));
+                self.judge_frame(patience, wanted.probing.then_some(PROBING_WINDOW_BYTES));
             }
             Activity::Large => {
-                let least = if pressure.large { LARGE_WINDOW_BYTES } else { 1 };
+                let least = if wanted.large { LARGE_WINDOW_BYTES } else { 1 };
                 self.judge_frame(patience, Some(least));
-                if pressure.large && quiet > patience.request_ticks.div_ceil(4) {
+                if wanted.large && quiet > patience.request_ticks.div_ceil(4) {
                     self.kill(CloseReason::StalledFrame);
                 }
             }
@@ -302,16 +372,19 @@ impl Watch {
         }
     }
 
-    /// A peer that takes nothing is closed in the end, and soon when others wait for the memory
-    /// that its answer keeps.
-    fn judge_sending(&self, sending: Sending, patience: Patience, pressure: Pressure) {
+    /// A peer that takes nothing is closed in the end, and soon when others wait for memory that the
+    /// connection keeps meanwhile. Then all must be taken within the time in which otherwise a piece
+    /// must be: a trickle would keep large answers, and requests behind them, for hours.
+    fn judge_sending(&self, sending: Sending, patience: Patience, wanted: Kinds) {
         let quiet_ticks = sending.quiet_ticks.saturating_add(1);
         self.sending.set(Some(Sending { quiet_ticks, ..sending }));
-        let limit = match pressure.pinned && sending.pins {
-            true => patience.response_ticks.div_ceil(PINNED_HASTE).max(2),
+        let is_wanted = sending.keeps.and(Kinds::of(self.activity.get())).meets(wanted);
+        let limit = match is_wanted {
+            true => patience.response_ticks.div_ceil(WANTED_HASTE).max(2),
             false => patience.response_ticks,
         };
-        if quiet_ticks >= limit {
+        self.wanted_ticks.set(self.wanted_ticks.get() + u32::from(is_wanted));
+        if quiet_ticks >= limit || self.wanted_ticks.get() >= patience.response_ticks.max(2) {
             self.kill(CloseReason::SlowReader);
         }
     }
@@ -333,7 +406,7 @@ const LARGE_WINDOW_BYTES: usize = 64 << 10;
 const CALM_WINDOW_BYTES: usize = 4 << 10;
 /// So much shorter is the patience with a peer that keeps memory which others wait for: with the
 /// default of 30 s it must take 256 KiB in 3 s.
-const PINNED_HASTE: u32 = 10;
+const WANTED_HASTE: u32 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -341,10 +414,12 @@ mod tests {
 
     const PATIENCE: Patience =
         Patience { idle_ticks: Some(600), request_ticks: 10, response_ticks: 30 };
-    const CALM: Pressure = Pressure { filling: false, probing: false, large: false, pinned: false };
-    const TIGHT: Pressure = Pressure { filling: true, probing: true, large: true, pinned: true };
+    const CALM: Kinds =
+        Kinds { filling: false, probing: false, large: false, working: false, pinned: false };
+    const TIGHT: Kinds =
+        Kinds { filling: true, probing: true, large: true, working: true, pinned: true };
 
-    fn after(activity: Activity, ticks: u32, pressure: Pressure) -> Option<CloseReason> {
+    fn after(activity: Activity, ticks: u32, pressure: Kinds) -> Option<CloseReason> {
         let watch = Watch::new();
         watch.enter(activity);
         (0..ticks).for_each(|_| watch.tick(PATIENCE, pressure));
@@ -352,7 +427,7 @@ mod tests {
     }
 
     /// The verdict over a frame that brings so many bytes per tick.
-    fn trickle(activity: Activity, bytes: usize, ticks: u32, pressure: Pressure) -> bool {
+    fn trickle(activity: Activity, bytes: usize, ticks: u32, pressure: Kinds) -> bool {
         let watch = Watch::new();
         for _ in 0..ticks {
             watch.enter(activity);
@@ -385,8 +460,8 @@ mod tests {
 
     #[test]
     fn each_kind_of_memory_has_its_own_pressure() {
-        let probing = Pressure { probing: true, ..CALM };
-        let filling = Pressure { filling: true, ..CALM };
+        let probing = Kinds { probing: true, ..CALM };
+        let filling = Kinds { filling: true, ..CALM };
         assert!(after(Activity::Filling, 20, probing).is_none());
         assert!(after(Activity::Probing, 20, filling).is_none());
         assert!(after(Activity::Filling, 10, filling).is_some());
@@ -440,16 +515,65 @@ mod tests {
 
     #[test]
     fn a_reader_is_hurried_for_the_memory_it_keeps() {
-        for (pins, pressure, ticks) in [(true, CALM, 30), (false, TIGHT, 30), (true, TIGHT, 3)] {
+        let pinned = Kinds { pinned: true, ..CALM };
+        let cases =
+            [(pinned, CALM, 30), (CALM, TIGHT, 30), (pinned, TIGHT, 3), (pinned, pinned, 3)];
+        for (keeps, wanted, ticks) in cases {
             let watch = Watch::new();
-            watch.begin_sending(pins);
-            (1..ticks).for_each(|_| watch.tick(PATIENCE, pressure));
-            assert!(watch.killed().is_none(), "{pins} {pressure:?}");
+            watch.begin_sending(keeps);
+            (1..ticks).for_each(|_| watch.tick(PATIENCE, wanted));
+            assert!(watch.killed().is_none(), "{keeps:?} {wanted:?}");
             watch.sent_piece();
-            (1..ticks).for_each(|_| watch.tick(PATIENCE, pressure));
-            assert!(watch.killed().is_none(), "{pins} {pressure:?}");
-            watch.tick(PATIENCE, pressure);
+            (1..ticks).for_each(|_| watch.tick(PATIENCE, wanted));
+            assert!(watch.killed().is_none(), "{keeps:?} {wanted:?}");
+            watch.tick(PATIENCE, wanted);
             assert!(matches!(watch.killed(), Some(CloseReason::SlowReader)));
         }
+    }
+
+    /// Whether a reader that takes a piece a tick, answer after answer, is closed in so many ticks.
+    fn trickled(keeps: Kinds, activity: Activity, wanted: Kinds, ticks: u32) -> bool {
+        let watch = Watch::new();
+        watch.enter(activity);
+        watch.set_in_flight(2);
+        for tick in 0..ticks {
+            if tick % 7 == 0 {
+                watch.end_sending();
+                watch.begin_sending(keeps);
+            }
+            watch.sent_piece();
+            watch.tick(PATIENCE, wanted);
+        }
+        watch.killed().is_some()
+    }
+
+    #[test]
+    fn a_reader_that_trickles_keeps_memory_only_while_nobody_waits() {
+        let large = Kinds { large: true, ..CALM };
+        let working = Kinds { working: true, ..CALM };
+        for keeps in [large, working] {
+            assert!(!trickled(keeps, Activity::Paused, CALM, 1000));
+            assert!(!trickled(keeps, Activity::Paused, keeps, 29));
+            assert!(trickled(keeps, Activity::Paused, keeps, 30));
+        }
+        assert!(!trickled(large, Activity::Paused, working, 1000), "others want other memory");
+        // What stands still behind the answers counts too.
+        assert!(trickled(CALM, Activity::Large, large, 30));
+        assert!(trickled(CALM, Activity::InLine, large, 30));
+        assert!(!trickled(CALM, Activity::Idle, large, 1000));
+    }
+
+    #[test]
+    fn long_polls_are_hurried_while_others_wait() {
+        let watch = Watch::new();
+        watch.tick(PATIENCE, TIGHT);
+        assert!(!watch.is_hurried(), "it has none");
+        watch.set_in_flight(1);
+        watch.tick(PATIENCE, Kinds { pinned: true, ..CALM });
+        assert!(!watch.is_hurried(), "they keep nothing of that");
+        watch.tick(PATIENCE, Kinds { working: true, ..CALM });
+        assert!(watch.is_hurried());
+        watch.calm();
+        assert!(!watch.is_hurried());
     }
 }

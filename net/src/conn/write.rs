@@ -5,16 +5,17 @@ use smallvec::SmallVec;
 
 use super::CloseReason;
 use super::reply::Response;
-use super::watch::Watch;
+use super::watch::{Kinds, Watch};
 
-/// Sends the responses in order. A peer that does not take a [`PIECE_BYTES`] piece in time is
-/// closed by the sweep.
+/// Sends the responses in order, while the connection keeps memory of the `parked` kinds behind
+/// them. A peer that does not take a [`PIECE_BYTES`] piece in time is closed by the sweep.
 pub(crate) async fn send(
     stream: &Stream,
     responses: &[Response],
     watch: &Watch,
+    parked: Kinds,
 ) -> Result<(), CloseReason> {
-    watch.begin_sending(responses.iter().any(Response::pins));
+    watch.begin_sending(responses.iter().map(Response::keeps).fold(parked, Kinds::and));
     let mut piece = Piece::default();
     for mut bytes in responses.iter().flat_map(Response::pieces) {
         while !bytes.is_empty() {

@@ -11,13 +11,38 @@ type Result<T> = std::result::Result<T, DecodeError>;
 #[derive(Clone, Debug)]
 pub struct Cursor<'a> {
     rest: &'a [u8],
+    /// Elements of arrays that may still be read.
+    elements_left: usize,
 }
 
 impl<'a> Cursor<'a> {
     /// A cursor over all of `bytes`.
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self::with_elements_max(bytes, usize::MAX)
+    }
+
+    /// A cursor that refuses bytes whose arrays, nested ones included, have more than
+    /// `elements_max` elements together: an element in memory is many times its size on the wire.
+    #[must_use]
+    pub const fn with_elements_max(bytes: &'a [u8], elements_max: usize) -> Self {
+        Self { rest: bytes, elements_left: elements_max }
+    }
+
+    /// How many of the elements of [`Cursor::with_elements_max`] were not read.
+    #[must_use]
+    pub const fn elements_left(&self) -> usize {
+        self.elements_left
+    }
+
+    /// Counts the elements of an array that is about to be read.
+    #[inline]
+    pub(crate) fn count_elements(&mut self, count: usize) -> Result<()> {
+        let Some(left) = self.elements_left.checked_sub(count) else {
+            return Err(DecodeFault::TooMany { count, left: self.elements_left }.into());
+        };
+        self.elements_left = left;
+        Ok(())
     }
 
     /// Bytes not read yet.
@@ -66,7 +91,8 @@ impl<'a> Cursor<'a> {
     /// A window over the next `len` bytes, which this cursor skips.
     #[inline]
     pub fn sub(&mut self, len: usize) -> Result<Self> {
-        self.take(len).map(Self::new)
+        let elements_left = self.elements_left;
+        self.take(len).map(|bytes| Self { rest: bytes, elements_left })
     }
 
     /// One byte; anything but 0 is true, as in Kafka.

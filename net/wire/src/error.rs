@@ -58,6 +58,14 @@ pub enum DecodeFault {
         /// Bytes left in the window.
         left: usize,
     },
+    /// More array elements than the reader takes in one message.
+    #[error("{count} elements are too many: {left} more would be taken")]
+    TooMany {
+        /// Elements of the array in question.
+        count: usize,
+        /// What was left of the limit for the whole message.
+        left: usize,
+    },
     /// A length below −1.
     #[error("length {0} is negative")]
     NegativeLength(i32),

@@ -301,6 +301,7 @@ fn read_count<'a, T: Value<'a>>(
     if count > left / T::min_size(at).max(1) {
         return Err(DecodeFault::Count { count, left }.into());
     }
+    cur.count_elements(count)?;
     Ok(Some(count))
 }
 
@@ -315,6 +316,25 @@ mod tests {
 
     const PLAIN: At = At { version: 0, flexible: false };
     const COMPACT: At = At { version: 0, flexible: true };
+
+    #[test]
+    fn elements_are_counted_over_all_arrays() {
+        let mut w = Writer::new();
+        List::from(&[List::from(&[1_i32, 2, 3]), List::from(&[4_i32])])
+            .write(&mut w, PLAIN)
+            .unwrap();
+        let bytes = w.into_bytes();
+        let mut cur = Cursor::with_elements_max(&bytes, 10);
+        let list = List::<List<'_, i32>>::read(&mut cur, PLAIN).unwrap();
+        assert_eq!((list.len(), cur.elements_left()), (2, 4));
+        assert!(
+            List::<List<'_, i32>>::read(&mut Cursor::with_elements_max(&bytes, 6), PLAIN).is_ok()
+        );
+        assert_eq!(
+            List::<List<'_, i32>>::read(&mut Cursor::with_elements_max(&bytes, 5), PLAIN),
+            Err(DecodeFault::TooMany { count: 1, left: 0 }.into())
+        );
+    }
 
     #[test]
     fn a_view_equals_what_was_written() {

@@ -17,7 +17,8 @@ use super::plan::{Plan, SessionUse, Slot};
 use crate::api::Cx;
 use crate::api::errors::{Coded, told_to_fetch};
 use crate::api::scatter::Parts;
-use crate::conn::reply::{Charge, Records, Reply};
+use crate::conn::budget::Ticket;
+use crate::conn::reply::{Records, Reply};
 use crate::session::{self, Answer, Opening, Said, TopicRef, Work};
 
 /// An answer that is nothing but an error of the session.
@@ -29,7 +30,12 @@ pub(super) fn refusal(cx: &Cx, code: ErrorCode) -> Reply {
 
 impl Plan {
     /// Answers, as far as the session has not heard it before.
-    pub(super) async fn answer(&self, cx: &Cx, found: Outcome, mut charge: Charge) -> Reply {
+    pub(super) async fn answer(
+        &self,
+        cx: &Cx,
+        found: Outcome,
+        mut pinned: Option<Ticket>,
+    ) -> Reply {
         self.note_traffic(cx, &found);
         let (session_id, news) = match self.in_session(cx, &found).await {
             Ok(session) => session,
@@ -71,11 +77,11 @@ impl Plan {
             responses: responses.as_slice().into(),
             node_endpoints: node_endpoints.into(),
         };
-        if let Some(memory) = &mut charge.memory {
+        if let Some(memory) = &mut pinned {
             records.relieve(2 * memory.bytes());
             memory.resize(records.pinned_bytes());
         }
-        cx.reply_with(&response, records, Some(charge))
+        cx.reply_with(&response, records, pinned)
     }
 
     /// The session's id, and which slots are news to it; all are without a list.

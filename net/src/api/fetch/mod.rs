@@ -12,8 +12,13 @@
 //! Bytes are granted in the request's order, within each partition's limit and the one over all;
 //! the first batch of the first partition that has one may exceed both, so that a reader always
 //! gets on. When one core owns all partitions, looking and reading are one call. While a fetch
-//! waits it holds no records and no request buffer: a registration with each partition, and one
-//! timer.
+//! waits it holds no records and no request buffer: its plan, a registration with each partition,
+//! and one timer.
+//!
+//! Differently from Kafka, which leaves a connection's later requests in the socket, a long poll
+//! ends, with what there is, when a request that may not pass it has arrived behind it, or when
+//! others wait for memory of the core; and after five minutes whatever its `max_wait_ms`
+//! (`plan::MAX_WAIT`).
 //!
 //! Replicas (a replica id from 0 on) are told that they are none: partitions have one on this node.
 
@@ -28,21 +33,18 @@ pub(crate) use self::wait::{Wait, wait};
 use super::Cx;
 use crate::conn::budget::Ticket;
 use crate::conn::read::Frame;
-use crate::conn::reply::{Charge, Reply};
+use crate::conn::reply::Reply;
 
 pub(super) async fn handle(cx: &Cx, frame: Frame) -> Reply {
-    let request = match plan::Request::read(cx, &frame) {
+    let request = match plan::Request::read(cx, &frame).await {
         Ok(request) => request,
-        Err(error) => return Reply::Close(error.into()),
+        Err(refusal) => return Reply::Close(refusal),
     };
     drop(frame);
-    // One after the other on each connection, as Kafka serves them: what a client that does not
-    // read keeps of the caches is one answer, and a session's requests come in order.
-    let turn = cx.conn.fetching.acquire(1).await;
     match Plan::make(cx, request).await {
         Ok(plan) => {
             let (found, memory) = plan.fetch(cx).await;
-            plan.answer(cx, found, Charge::new(memory, turn)).await
+            plan.answer(cx, found, memory).await
         }
         Err(code) => answer::refusal(cx, code),
     }
@@ -54,7 +56,7 @@ impl Plan {
     async fn fetch(&self, cx: &Cx) -> (Outcome, Option<Ticket>) {
         let deadline = cx.core.rt.now() + self.max_wait;
         loop {
-            let over = cx.core.rt.now() >= deadline || lost(cx);
+            let over = cx.core.rt.now() >= deadline || cx.is_hurried();
             let charge = cx.core.pinned.try_acquire(self.max_bytes);
             let found = self.look(cx, over, charge.as_ref().map(Ticket::bytes)).await;
             if over || self.is_enough(&found) {
@@ -64,11 +66,6 @@ impl Plan {
             self.wait(cx, &found, deadline).await;
         }
     }
-}
-
-/// Whether nobody is left to wait for: the client has gone, or the node wants to stop.
-fn lost(cx: &Cx) -> bool {
-    cx.conn.watch.is_gone() || cx.core.is_draining()
 }
 
 #[cfg(test)]

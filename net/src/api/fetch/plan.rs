@@ -7,7 +7,6 @@ use std::time::Duration;
 use engine::ids::{CoreId, LeaderEpoch, Offset};
 use engine::partition::ReadBound;
 use futures_util::future::{Either, select};
-use wire::error::DecodeError;
 use wire::error_code::ErrorCode;
 use wire::list::List;
 use wire::msg::fetch::{FetchRequest, FetchTopic, ForgottenTopic};
@@ -21,6 +20,7 @@ use crate::api::errors::Coded;
 use crate::api::scatter::{Parts, Scatter};
 use crate::conn::budget::{PRESSED_BYTES, Ticket};
 use crate::conn::read::Frame;
+use crate::conn::reply::Refusal;
 use crate::session::{self, Answer, Asked, Resumed, Resuming, TopicRef, Want};
 
 /// What is kept of a request when its buffer is given back.
@@ -72,8 +72,8 @@ pub(super) enum SessionUse {
 }
 
 impl Request {
-    pub(super) fn read(cx: &Cx, frame: &Frame) -> Result<Self, DecodeError> {
-        let request: FetchRequest<'_> = frame.decode(cx.version)?;
+    pub(super) async fn read(cx: &Cx, frame: &Frame) -> Result<Self, Refusal> {
+        let request: FetchRequest<'_> = cx.decode(frame).await?;
         let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
         let limits = [
             size(request.max_bytes),
@@ -92,7 +92,8 @@ impl Request {
             of_replica: replica >= 0,
             min_bytes: size(request.min_bytes).min(max_bytes),
             max_bytes,
-            max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
+            max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0))
+                .min(MAX_WAIT),
         };
         let by_id = cx.version >= BY_ID;
         Ok(Self {
@@ -153,6 +154,8 @@ impl Plan {
                 let work = Resuming { id, epoch, by_id, changed: asked.into_vec(), forgotten };
                 match session::ask(&cx.core, id, session::Work::Resume(work)).await {
                     Ok(Answer::Resumed(Resumed::Goes(asked))) => {
+                        // The session names what the request does not.
+                        cx.claim(asked.len()).await;
                         (asked.into(), SessionUse::Goes { id, epoch })
                     }
                     Ok(_) => (Parts::new(), SessionUse::None),
@@ -214,7 +217,7 @@ impl Plan {
             Some(charge) => charge,
             None => {
                 let line = cx.core.pinned.acquire(granted_bytes(seen(), &grants));
-                match select(pin!(cx.interrupted()), line).await {
+                match select(pin!(cx.lost()), line).await {
                     Either::Left(_) => return (found, None),
                     Either::Right((charge, _)) => charge,
                 }
@@ -290,6 +293,9 @@ fn slots(cx: &Cx, asked: Parts<Asked>) -> Parts<Slot> {
     slots.collect()
 }
 
+/// Longest poll. Clients ask for half a second, and none for longer than they wait for any answer;
+/// what a poll keeps in memory is kept for so long.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(300);
 /// Session epochs with a meaning of their own.
 const OPENS: i32 = 0;
 const ENDS: i32 = -1;

@@ -7,9 +7,11 @@ use engine::compress::Codecs;
 use wire::api_key::ApiKey;
 use wire::error_code::ErrorCode;
 use wire::msg::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use wire::msg::metadata::MetadataRequest;
 use wire::msg::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use wire::primitives::Records;
 
+use super::plan::MAX_WAIT;
 use crate::testing::{Client, Whole, frame};
 
 async fn produce(client: &mut Client, partition: i32, value_len: usize) {
@@ -247,5 +249,98 @@ fn what_a_connection_keeps_of_the_caches_is_one_answer() {
             assert_eq!(answer[..4], i32::to_be_bytes(id));
         }
         assert!(rt.now().since(started) < Duration::from_secs(3));
+    });
+}
+
+/// A Fetch that nothing but the clock ends: the partition is empty.
+fn endless() -> FetchRequest<'static> {
+    FetchRequest { max_wait_ms: i32::MAX, ..of("t", vec![part(0, 0)]) }
+}
+
+/// A Metadata request of `len` bytes: what follows its fields is ignored.
+fn padded_metadata(id: i32, len: usize) -> Vec<u8> {
+    let mut bytes = frame(ApiKey::Metadata, 9, id, &MetadataRequest::default());
+    bytes.resize(4 + len, 0);
+    bytes[..4].copy_from_slice(&i32::try_from(len).expect("a frame").to_be_bytes());
+    bytes
+}
+
+#[test]
+fn a_long_poll_ends_for_the_request_behind_it() {
+    let node = Whole::start(8, 1, &[]);
+    node.run(|rt, addr| async move {
+        let mut client = Client::connect(&rt, addr).await;
+        create(&mut client, 1).await;
+        for len in [200, 30_000, 65_000, 100_000, 1 << 20] {
+            let started = rt.now();
+            client.send(&frame(ApiKey::Fetch, 12, 1, &endless())).await.expect("sent");
+            rt.sleep(Duration::from_secs(1)).await;
+            client.send(&padded_metadata(2, len)).await.expect("sent");
+            for id in [1, 2] {
+                let answer = client.recv_frame().await.expect("answered");
+                assert_eq!(answer[..4], i32::to_be_bytes(id), "behind {len} bytes");
+            }
+            let waited = rt.now().since(started);
+            assert!(waited >= Duration::from_secs(1), "it waits while nothing is behind it");
+            assert!(waited < Duration::from_secs(3), "{waited:?} behind {len} bytes");
+        }
+    });
+}
+
+#[test]
+fn a_long_poll_does_not_last_for_ever() {
+    let node = Whole::start(9, 1, &[]);
+    node.run(|rt, addr| async move {
+        let mut client = Client::connect(&rt, addr).await;
+        create(&mut client, 1).await;
+        let started = rt.now();
+        let (.., told) = fetch(&mut client, &endless()).await;
+        assert_eq!(told, [(0, ErrorCode::NONE, 0)]);
+        let waited = rt.now().since(started);
+        assert!(waited >= MAX_WAIT && waited < MAX_WAIT * 2, "{waited:?}");
+    });
+}
+
+#[test]
+fn long_polls_give_their_memory_up_to_others() {
+    let node = Whole::start(10, 1, &[]);
+    node.run(|rt, addr| async move {
+        let mut client = Client::connect(&rt, addr).await;
+        create(&mut client, 1).await;
+        // Each plan takes what there is for large ones; all but one partition are not there.
+        let many = |max_wait_ms| FetchRequest {
+            max_wait_ms,
+            ..of("t", (0..30_000).map(|index| part(index, 0)).collect())
+        };
+        let mut greedy = Vec::new();
+        for _ in 0..10 {
+            let client = Client::connect(&rt, addr).await;
+            client.send(&frame(ApiKey::Fetch, 12, 1, &many(i32::MAX))).await.expect("sent");
+            greedy.push(client);
+        }
+        rt.sleep(Duration::from_secs(1)).await;
+        // A small one waits for none of them.
+        let started = rt.now();
+        fetch(&mut client, &of("t", vec![part(0, 0)])).await;
+        assert!(rt.now().since(started) < Duration::from_millis(100));
+        // A large one waits its turn, and no poll lasts while it does.
+        let (.., told) = fetch(&mut client, &many(0)).await;
+        assert_eq!(told.len(), 30_000);
+        assert!(rt.now().since(started) < Duration::from_secs(30));
+        drop(greedy);
+    });
+}
+
+#[test]
+fn more_partitions_than_can_be_are_not_fetched() {
+    let node = Whole::start(11, 1, &[]);
+    node.run(|rt, addr| async move {
+        let mut client = Client::connect(&rt, addr).await;
+        create(&mut client, 1).await;
+        let many = |count| of("t", (0..count).map(|index| part(index, 0)).collect());
+        let (.., told) = fetch(&mut client, &many(40_000)).await;
+        assert_eq!(told.len(), 40_000);
+        client.send(&frame(ApiKey::Fetch, 12, 1, &many(60_000))).await.expect("sent");
+        assert!(client.is_closed().await);
     });
 }

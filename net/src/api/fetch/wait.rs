@@ -55,7 +55,7 @@ impl Plan {
                 std::future::pending::<()>().await;
             }
         };
-        let over = select(Box::pin(cx.interrupted()), cx.core.rt.sleep_until(deadline));
+        let over = select(Box::pin(cx.hurried()), cx.core.rt.sleep_until(deadline));
         select(Box::pin(news), over).await;
     }
 
