@@ -336,6 +336,7 @@ mod tests {
 
     use wire::api_key::ApiKey;
     use wire::msg::fetch::FetchRequest;
+    use wire::msg::metadata::MetadataRequest;
     use wire::msg::produce::ProduceRequest;
     use wire::writer::Writer;
 
@@ -346,6 +347,21 @@ mod tests {
     use crate::testing::{Client, Shell, frame};
 
     type Job = Pin<Box<dyn Future<Output = Reply>>>;
+
+    /// Answers with one byte when the gate is open.
+    fn answer(rt: &engine::rt::Rt, gate: &Rc<Cell<bool>>) -> Job {
+        let (rt, gate) = (rt.clone(), Rc::clone(gate));
+        Box::pin(async move {
+            while !gate.get() {
+                rt.sleep(Duration::from_millis(1)).await;
+            }
+            let mut writer = Writer::new();
+            let mark = writer.begin_frame();
+            writer.bytes(b"x");
+            writer.end_frame(mark).expect("short");
+            Reply::Send(Response::new(writer.finish(), Records::default()))
+        })
+    }
 
     /// Serves the one connection that comes to `addr` with these jobs in place of handlers.
     async fn serve(core: Rc<Core>, addr: SocketAddr, jobs: Vec<Job>) {
@@ -375,6 +391,51 @@ mod tests {
         let jobs = RefCell::new(jobs.into_iter());
         let start = |_| jobs.borrow_mut().next().expect("a job for every request");
         drop(flow.run(start, Reader::fill).await);
+    }
+
+    fn padded(mut bytes: Vec<u8>, len: usize) -> Vec<u8> {
+        bytes.resize(4 + len, 0);
+        bytes[..4].copy_from_slice(&i32::try_from(len).expect("a frame").to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_large_frame_behind_requests_that_wait_is_left_whole() {
+        let produce = || frame(ApiKey::Produce, 9, 1, &ProduceRequest::default());
+        let ordered = frame(ApiKey::Metadata, 9, 2, &MetadataRequest::default());
+        let large = padded(produce(), 100_000);
+        // How much of a buffer is used up, and how much of the large frame is in it: where little
+        // is left and a large frame came before, the next one gets its own buffer at once.
+        for (used, begun) in [(13_000, 1000), (55_000, 5000), (60_000, 500), (60_000, 3000)] {
+            let shell = Shell::start(15, 1, &[]);
+            let core = Rc::clone(&shell.cores[0]);
+            let addr = SocketAddr::new(shell.addr.ip(), 9093);
+            let gate = Rc::new(Cell::new(true));
+            let jobs = (0..5).map(|_| answer(&core.rt, &gate)).collect();
+            core.rt.spawn("flow", serve(Rc::clone(&core), addr, jobs)).detach();
+            let (pending, ordered, large) =
+                (padded(produce(), used), ordered.clone(), large.clone());
+            shell.run(Duration::from_secs(60), move |rt, _| async move {
+                let client = Client::connect(&rt, addr).await;
+                client.send(&large).await.expect("sent");
+                assert!(client.recv_frame().await.is_some());
+                gate.set(false);
+                let (head, tail) = large.split_at(begun);
+                client.send(&[&pending, &ordered, head].concat()).await.expect("sent");
+                rt.sleep(Duration::from_millis(100)).await;
+                let rest = [tail, &produce()].concat();
+                let sending = async { client.send(&rest).await.expect("sent") };
+                let opening = async {
+                    rt.sleep(Duration::from_secs(5)).await;
+                    gate.set(true);
+                };
+                futures_util::future::join(sending, opening).await;
+                for turn in 1..5 {
+                    assert!(client.recv_frame().await.is_some(), "answer {turn}: {used} {begun}");
+                }
+            });
+            assert_eq!(shell.frame_bytes(), 0);
+        }
     }
 
     #[test]
