@@ -14,6 +14,7 @@ use super::conn::{Conn, check};
 /// A cluster, known from one broker of it.
 #[derive(Debug)]
 pub(crate) struct Cluster {
+    bootstrap_server: String,
     bootstrap: Conn,
     leaders: BTreeMap<i32, Conn>,
     brokers: BTreeMap<i32, String>,
@@ -43,10 +44,23 @@ impl Cluster {
     /// Connects to the broker at `HOST:PORT`.
     pub(crate) fn connect(bootstrap_server: &str) -> Result<Self> {
         Ok(Self {
+            bootstrap_server: bootstrap_server.to_owned(),
             bootstrap: Conn::open(bootstrap_server)?,
             leaders: BTreeMap::new(),
             brokers: BTreeMap::new(),
         })
+    }
+
+    /// Drops all connections, and connects to the first broker again or, where that does not
+    /// answer, to another one that is known.
+    pub(crate) fn reconnect(&mut self) -> Result<()> {
+        self.leaders.clear();
+        let first = Conn::open(&self.bootstrap_server);
+        let others = self.brokers.values().filter(|addr| **addr != self.bootstrap_server);
+        self.bootstrap = first.or_else(|failure| {
+            others.map(|addr| Conn::open(addr)).find_map(Result::ok).ok_or(failure)
+        })?;
+        Ok(())
     }
 
     /// The broker connected to first: for what any broker answers.

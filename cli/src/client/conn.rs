@@ -1,7 +1,7 @@
 //! One connection: versions negotiated once, one request in flight.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
@@ -150,10 +150,18 @@ impl Conn {
         let got =
             Read::by_ref(&mut self.stream).take(len as u64).read_to_end(&mut self.response)?;
         if got < len {
-            bail!("the broker closed the connection within an answer ({got} of {len} bytes)");
+            let cut = io::Error::from(io::ErrorKind::UnexpectedEof);
+            return Err(cut).with_context(|| {
+                format!("the broker closed the connection within an answer ({got} of {len} bytes)")
+            });
         }
         Ok(())
     }
+}
+
+/// Whether the connection failed rather than the request: the same may be asked on another one.
+pub(crate) fn is_broken(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<io::Error>())
 }
 
 /// Turns an error code into an error that says what failed.

@@ -2,6 +2,9 @@
 //!
 //! With `acks=all` the producer is idempotent (KIP-98): it has an id and numbers its batches, so
 //! that sending one again after a lost answer does no harm.
+//!
+//! A batch that fails for a reason that may pass, such as a broker that restarts, is sent again on
+//! a new connection until it has taken as long as Kafka's `delivery.timeout.ms` allows by default.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -18,7 +21,7 @@ use wire::msg::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, 
 use wire::primitives::Records;
 
 use super::cluster::{Cluster, Topic};
-use super::conn::{check, check_with};
+use super::conn::{check, check_with, is_broken};
 
 /// How to send.
 #[derive(Debug, Clone, Copy)]
@@ -125,12 +128,13 @@ impl Producer {
         let count = batch.count();
         let bytes = batch.build(&mut self.codecs);
         let deadline = Instant::now() + DELIVERY_TIMEOUT;
-        while let Err(e) = self.send_once(partition, &bytes)? {
+        while let Err(failure) = self.send_once(partition, &bytes)? {
             if Instant::now() > deadline {
-                return Err(e);
+                return Err(failure)
+                    .with_context(|| format!("not delivered in {} s", DELIVERY_TIMEOUT.as_secs()));
             }
             thread::sleep(RETRY_PAUSE);
-            self.topic = self.cluster.topic(&self.topic.name, false)?;
+            self.look_again(&failure);
         }
         let next = sequence_after(self.sequences.get(&partition).copied().unwrap_or(0), count);
         self.sequences.insert(partition, next);
@@ -138,8 +142,25 @@ impl Producer {
         Ok(())
     }
 
+    /// Finds the brokers and leaders as they are now. Where that fails, so will the next attempt.
+    fn look_again(&mut self, failure: &anyhow::Error) {
+        if is_broken(failure) && self.cluster.reconnect().is_err() {
+            return;
+        }
+        if let Ok(topic) = self.cluster.topic(&self.topic.name, false) {
+            self.topic = topic;
+        }
+    }
+
     /// The outer error is final, the inner one may pass.
     fn send_once(&mut self, partition: i32, bytes: &[u8]) -> Result<Result<()>> {
+        match self.try_send(partition, bytes) {
+            Err(error) if is_broken(&error) => Ok(Err(error)),
+            outcome => outcome,
+        }
+    }
+
+    fn try_send(&mut self, partition: i32, bytes: &[u8]) -> Result<Result<()>> {
         let leader = self
             .topic
             .partitions
@@ -179,7 +200,11 @@ impl Producer {
             .and_then(|t| t.partition_responses.first())
             .context("the broker said nothing of the batch")?;
         let what = format!("partition {partition} of {}", self.topic.name);
-        let outcome = check_with(result.error_code, result.error_message, &what);
+        let outcome = match ErrorCode(result.error_code) {
+            // It was written before; the answer was lost.
+            ErrorCode::DUPLICATE_SEQUENCE_NUMBER => Ok(()),
+            _ => check_with(result.error_code, result.error_message, &what),
+        };
         if ErrorCode(result.error_code).is_retriable() { Ok(outcome) } else { outcome.map(Ok) }
     }
 }
@@ -206,7 +231,15 @@ fn identity(cluster: &mut Cluster) -> Result<(ProducerId, ProducerEpoch)> {
     };
     let deadline = Instant::now() + DELIVERY_TIMEOUT;
     loop {
-        let answer: InitProducerIdResponse = cluster.any().call(&request)?;
+        let answer: InitProducerIdResponse = match cluster.any().call(&request) {
+            Err(error) if is_broken(&error) && Instant::now() < deadline => {
+                thread::sleep(RETRY_PAUSE);
+                // Where it fails, so will the next attempt.
+                let _ = cluster.reconnect();
+                continue;
+            }
+            answer => answer?,
+        };
         let code = ErrorCode(answer.error_code);
         if code.is_ok() {
             return Ok((ProducerId(answer.producer_id), ProducerEpoch(answer.producer_epoch)));
@@ -239,7 +272,8 @@ fn murmur2(data: &[u8]) -> u32 {
     h ^ (h >> 15)
 }
 
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The default of `delivery.timeout.ms`.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

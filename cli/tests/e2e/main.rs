@@ -13,6 +13,7 @@ mod hostile;
 mod kafka_programs;
 mod kcat;
 mod kill_nine;
+mod produce_over_restarts;
 mod restart_time;
 mod start_up;
 mod support;
