@@ -8,35 +8,27 @@ use wire::msg::alter_configs::{
 };
 
 use super::Cx;
+use super::authz::Operation;
 use super::errors::Failure;
 use crate::conn::reply::Reply;
 
+/// What became of one resource.
+pub(super) struct Altered {
+    resource: ConfigResource,
+    failure: Option<Failure>,
+}
+
 pub(super) async fn handle(cx: &Cx, request: AlterConfigsRequest<'_>) -> Reply {
-    let resources = request.resources.iter().map(|resource| {
-        let kind = ResourceKind::from_code(resource.resource_type);
-        let change = change(&resource);
-        AlterResource { resource: ConfigResource::new(kind, resource.resource_name), change }
-    });
-    let resources: Vec<_> = resources.collect();
-    let asked: Vec<_> = resources.iter().map(|resource| resource.resource.clone()).collect();
-    let change = AlterConfigs { resources, validate_only: request.validate_only };
-    let results: Vec<(ConfigResource, Option<Failure>)> = match cx.change(change).await {
-        Ok(outcomes) => {
-            let told = outcomes.into_iter().map(|outcome| {
-                let failure = outcome.result.err().map(Failure::from);
-                (outcome.resource, failure)
-            });
-            told.collect()
-        }
-        Err(failure) => {
-            asked.into_iter().map(|resource| (resource, Some(failure.clone()))).collect()
-        }
-    };
-    let responses = results.iter().map(|(resource, failure)| AlterConfigsResourceResponse {
-        error_code: failure.as_ref().map_or(ErrorCode::NONE, |failure| failure.code).into(),
-        error_message: failure.as_ref().and_then(|failure| failure.message.as_deref()),
-        resource_type: resource.kind.code(),
-        resource_name: &resource.name,
+    let resources = request
+        .resources
+        .iter()
+        .map(|asked| resource(asked.resource_type, asked.resource_name, change(&asked)));
+    let altered = alter(cx, resources.collect(), request.validate_only).await;
+    let responses = altered.iter().map(|altered| AlterConfigsResourceResponse {
+        error_code: altered.code().into(),
+        error_message: altered.message(),
+        resource_type: altered.resource.kind.code(),
+        resource_name: &altered.resource.name,
     });
     let responses = responses.collect();
     cx.reply(&AlterConfigsResponse { throttle_time_ms: cx.throttle_ms(), responses })
@@ -46,4 +38,52 @@ fn change(resource: &AlterConfigsResource<'_>) -> ConfigsChange {
     let configs = resource.configs.iter();
     let configs = configs.map(|config| (config.name.to_owned(), config.value.map(str::to_owned)));
     ConfigsChange::Replace(configs.collect())
+}
+
+/// A resource as the protocol names it, and what shall change.
+pub(super) fn resource(kind: i8, name: &str, change: ConfigsChange) -> AlterResource {
+    AlterResource { resource: ConfigResource::new(ResourceKind::from_code(kind), name), change }
+}
+
+/// Alters what the principal may alter; also for IncrementalAlterConfigs.
+pub(super) async fn alter(
+    cx: &Cx,
+    resources: Vec<AlterResource>,
+    validate_only: bool,
+) -> Vec<Altered> {
+    let (mut altered, mut allowed) = (Vec::new(), Vec::new());
+    for asked in resources {
+        match cx.permits_config(Operation::AlterConfigs, &asked.resource) {
+            Ok(()) => allowed.push(asked),
+            Err(code) => altered.push(Altered::not(asked.resource, Failure::bare(code))),
+        }
+    }
+    let asked: Vec<_> = allowed.iter().map(|asked| asked.resource.clone()).collect();
+    match cx.change(AlterConfigs { resources: allowed, validate_only }).await {
+        Ok(outcomes) => altered.extend(outcomes.into_iter().map(|outcome| Altered {
+            resource: outcome.resource,
+            failure: outcome.result.err().map(Failure::from),
+        })),
+        Err(failure) => altered
+            .extend(asked.into_iter().map(|resource| Altered::not(resource, failure.clone()))),
+    }
+    altered
+}
+
+impl Altered {
+    fn not(resource: ConfigResource, failure: Failure) -> Self {
+        Self { resource, failure: Some(failure) }
+    }
+
+    pub(super) fn resource(&self) -> &ConfigResource {
+        &self.resource
+    }
+
+    pub(super) fn code(&self) -> ErrorCode {
+        self.failure.as_ref().map_or(ErrorCode::NONE, |failure| failure.code)
+    }
+
+    pub(super) fn message(&self) -> Option<&str> {
+        self.failure.as_ref().and_then(|failure| failure.message.as_deref())
+    }
 }

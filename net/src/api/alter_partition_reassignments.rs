@@ -23,7 +23,12 @@ pub(super) async fn handle(cx: &Cx, request: AlterPartitionReassignmentsRequest<
     }
     let allow_replication_factor_change = request.allow_replication_factor_change;
     let change = AlterReassignments { partitions, allow_replication_factor_change };
-    let (failed, results): (Option<Failure>, Vec<Option<Failure>>) = match cx.change(change).await {
+    // Where replicas are is the cluster's business, whatever the topic, as in Kafka.
+    let outcomes = match cx.permits_cluster() {
+        Ok(()) => cx.change(change).await,
+        Err(code) => Err(Failure::bare(code)),
+    };
+    let (failed, results): (Option<Failure>, Vec<Option<Failure>>) = match outcomes {
         Ok(outcomes) => {
             let told = outcomes.into_iter().map(|outcome| outcome.result.err().map(Failure::from));
             (None, told.collect())

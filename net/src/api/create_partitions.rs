@@ -13,21 +13,28 @@ use super::errors::Failure;
 use crate::conn::reply::Reply;
 
 pub(super) async fn handle(cx: &Cx, request: CreatePartitionsRequest<'_>) -> Reply {
-    let topics = request.topics.iter().map(|topic| grow(&topic)).collect();
+    let mut results: Vec<(String, Option<Failure>)> = Vec::new();
+    let (mut allowed, mut topics) = (Vec::new(), Vec::new());
+    for topic in &request.topics {
+        match cx.permits_topic(topic.name) {
+            Ok(()) => {
+                topics.push(grow(&topic));
+                allowed.push(topic.name);
+            }
+            Err(code) => results.push((topic.name.to_owned(), Some(Failure::bare(code)))),
+        }
+    }
     let change = CreatePartitions { topics, validate_only: request.validate_only };
-    let results: Vec<(String, Option<Failure>)> = match cx.change(change).await {
-        Ok(outcomes) => {
-            let told = outcomes.into_iter().map(|outcome| {
-                let failure = outcome.result.err().map(Failure::from);
-                (outcome.name, failure)
-            });
-            told.collect()
-        }
+    match cx.change(change).await {
+        Ok(outcomes) => results.extend(outcomes.into_iter().map(|outcome| {
+            let failure = outcome.result.err().map(Failure::from);
+            (outcome.name, failure)
+        })),
         Err(failure) => {
-            let names = request.topics.iter().map(|topic| topic.name.to_owned());
-            names.map(|name| (name, Some(failure.clone()))).collect()
+            let names = allowed.into_iter().map(str::to_owned);
+            results.extend(names.map(|name| (name, Some(failure.clone()))));
         }
-    };
+    }
     let results = results.iter().map(|(name, failure)| CreatePartitionsTopicResult {
         name,
         error_code: failure.as_ref().map_or(ErrorCode::NONE, |failure| failure.code).into(),

@@ -61,9 +61,7 @@ impl Cx {
             false => (image.topics().named(name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
         };
         // Whoever may not see a topic does not learn whether it exists.
-        if !self.permits(known.map_or(name, |topic| &topic.name)) {
-            return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
-        }
+        self.permits_topic(known.map_or(name, |topic| &topic.name))?;
         known.map(|topic| topic.id).ok_or(unknown)
     }
 

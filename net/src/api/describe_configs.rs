@@ -16,6 +16,7 @@ use wire::msg::describe_configs::{
 };
 
 use super::Cx;
+use super::authz::Operation;
 use super::errors::Failure;
 use crate::conn::reply::Reply;
 
@@ -71,6 +72,8 @@ fn find<'a>(
     asked: &DescribeConfigsResource<'_>,
 ) -> Result<Found<'a>, Failure> {
     let name = asked.resource_name;
+    let resource = ConfigResource::new(ResourceKind::from_code(asked.resource_type), name);
+    cx.permits_config(Operation::DescribeConfigs, &resource).map_err(Failure::bare)?;
     match asked.resource_type {
         TOPIC => {
             if let Some(refusal) = names::refusal(name) {

@@ -23,11 +23,13 @@ pub(super) async fn handle(cx: &Cx, request: ElectLeadersRequest<'_>) -> Reply {
         }
         asked
     });
-    let (failed, results) = match ElectionKind::from_code(request.election_type) {
-        Err(refusal) => {
-            let failure = Failure::from(refusal);
-            (failure.code, all(asked, &failure))
-        }
+    // Who leads is the cluster's business, whatever the topic, as in Kafka.
+    let kind = cx
+        .permits_cluster()
+        .map_err(Failure::bare)
+        .and_then(|()| ElectionKind::from_code(request.election_type).map_err(Failure::from));
+    let (failed, results) = match kind {
+        Err(failure) => (failure.code, all(asked, &failure)),
         Ok(kind) => match cx.change(ElectLeaders { kind, partitions: asked.clone() }).await {
             Ok(outcomes) => {
                 let told = outcomes.into_iter().map(|outcome| {

@@ -12,6 +12,15 @@ use super::Cx;
 use crate::conn::reply::Reply;
 
 pub(super) async fn handle(cx: &Cx, request: ListPartitionReassignmentsRequest<'_>) -> Reply {
+    if let Err(code) = cx.permits_cluster() {
+        let throttle_time_ms = cx.throttle_ms();
+        return cx.reply(&ListPartitionReassignmentsResponse {
+            throttle_time_ms,
+            error_code: code.into(),
+            error_message: Some(code.message()),
+            ..ListPartitionReassignmentsResponse::default()
+        });
+    }
     let image = cx.image();
     let topics: Vec<_> = match &request.topics {
         None => {
