@@ -1,5 +1,6 @@
-//! Every row of the table against bodies that no client would send: an answer or a closed
-//! connection, no panic, and the node serves on.
+//! Every row of the table against bodies that no client would send, and against those that one
+//! would, cut short and with bits flipped: an answer or a closed connection, no panic, and the node
+//! serves on.
 
 use std::time::Duration;
 
@@ -7,11 +8,40 @@ use engine::rt::Rt;
 use futures_util::future::{Either, select};
 use wire::api_key::ApiKey;
 use wire::header::RequestHeader;
+use wire::msg::AnyRequest;
 use wire::msg::api_versions::ApiVersionsRequest;
+use wire::schema::At;
 use wire::writer::Writer;
 
+use self::well_formed::Rng;
 use super::{Row, TABLE};
 use crate::testing::{Client, Lines, Whole, frame};
+
+#[path = "../../wire/tests/support/mod.rs"]
+mod well_formed;
+
+/// Well-formed bodies, all their beginnings, and themselves with one or two bits the other way.
+fn damaged(row: &Row, version: i16) -> Vec<Vec<u8>> {
+    let shape = AnyRequest::shape(row.key).expect("what is served has a schema");
+    let at = At { version, flexible: row.key.is_flexible(version) };
+    let mut bodies = Vec::new();
+    for seed in 0..2 {
+        let whole = well_formed::message(&shape, at, seed);
+        bodies
+            .extend((0..whole.len()).step_by(whole.len() / 200 + 1).map(|len| whole[..len].into()));
+        let mut rng = Rng(seed);
+        for flips in (0..40).map(|turn| 1 + turn % 2) {
+            let mut body = whole.clone();
+            for _ in 0..flips.min(whole.len()) {
+                let place = rng.below(whole.len() as u64) as usize;
+                body[place] ^= 1 << rng.below(8);
+            }
+            bodies.push(body);
+        }
+        bodies.push(whole);
+    }
+    bodies
+}
 
 /// Bodies of all kinds: empty, zeros (which many requests are when truncated), huge counts,
 /// negative numbers, and noise of the bytes that mean something.
@@ -68,6 +98,16 @@ async fn attack(rt: &Rt, client: &Client, row: &Row, version: i16, body: &[u8]) 
 
 #[test]
 fn no_body_of_any_request_harms_the_node() {
+    every_row_survives(|rt, _, _| bodies(rt));
+}
+
+#[test]
+fn no_damage_to_any_request_harms_the_node() {
+    every_row_survives(|_, row, version| damaged(row, version));
+}
+
+/// Sends these bodies in every version of every row.
+fn every_row_survives(bodies: fn(&Rt, &Row, i16) -> Vec<Vec<u8>>) {
     let errors = Lines::of_errors();
     tracing::subscriber::with_default(errors.clone(), || {
         let node = Whole::start(5, 2, &[]);
@@ -75,7 +115,7 @@ fn no_body_of_any_request_harms_the_node() {
             node.run(move |rt, addr| async move {
                 for version in row.key.versions() {
                     let mut client = Client::connect(&rt, addr).await;
-                    for body in bodies(&rt) {
+                    for body in bodies(&rt, row, version) {
                         if !attack(&rt, &client, row, version, &body).await {
                             client = Client::connect(&rt, addr).await;
                         }

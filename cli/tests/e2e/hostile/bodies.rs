@@ -1,12 +1,39 @@
-//! Every advertised API in every version, with bodies that no client would write.
+//! Every advertised API in every version, with bodies that no client would write, and with those
+//! that one would, cut short and with bits flipped.
 
 use std::io::Write;
 use std::net::SocketAddr;
 
 use wire::api_key::ApiKey;
+use wire::msg::AnyRequest;
+use wire::schema::At;
 
+use self::well_formed::Rng;
 use super::witness::Witness;
 use crate::support::raw::{self, Bytes, LIMIT, Met};
+
+#[path = "../../../../net/wire/tests/support/mod.rs"]
+mod well_formed;
+
+/// Beginnings and flips of each well-formed body: a sample, since the same is done without a
+/// network to every length of more of them.
+const SAMPLE: u64 = 12;
+
+/// A well-formed body, some beginnings of it, and some with a bit the other way.
+fn damaged(api: ApiKey, version: i16) -> Vec<Vec<u8>> {
+    let shape = AnyRequest::shape(api).expect("what is advertised has a schema");
+    let at = At { version, flexible: api.is_flexible(version) };
+    let whole = well_formed::message(&shape, at, 1);
+    let mut rng = Rng(1);
+    let mut bodies = vec![whole.clone()];
+    for _ in 0..if whole.is_empty() { 0 } else { SAMPLE } {
+        bodies.push(whole[..rng.below(whole.len() as u64) as usize].to_vec());
+        let mut flipped = whole.clone();
+        flipped[rng.below(whole.len() as u64) as usize] ^= 1 << rng.below(8);
+        bodies.push(flipped);
+    }
+    bodies
+}
 
 /// Bodies that lie about lengths and counts in every place at which one may stand.
 fn bodies() -> Vec<(&'static str, Vec<u8>)> {
@@ -68,6 +95,26 @@ fn every_api_survives_every_lie() {
                 let bytes = Bytes::new().raw(body);
                 let request = bytes.request(key, version, api.is_flexible(version));
                 assert_dealt_with(address, &request, &what);
+            }
+        }
+    }
+    witness.finish();
+    super::assert_unharmed(&mut broker);
+}
+
+#[test]
+fn every_api_survives_damaged_requests() {
+    let mut broker = super::broker();
+    let witness = Witness::start(&broker);
+    let address = broker.socket_address();
+    for (key, lowest, highest) in raw::advertised(address) {
+        let api = ApiKey::from_key(key).expect("an API of the protocol");
+        for version in lowest..=highest {
+            for (number, body) in damaged(api, version).iter().enumerate() {
+                // A flipped bit may make a Fetch wait; nobody waits behind its answer.
+                let request =
+                    Bytes::new().raw(body).request(key, version, api.is_flexible(version));
+                assert_dealt_with(address, &request, &format!("API {key} v{version}, {number}"));
             }
         }
     }

@@ -12,6 +12,9 @@ use crate::support::raw::{self, Bytes, Met};
 
 /// As many half-open connections as the issue asks for, if the limit on open files allows it.
 const CROWD: usize = 10_000;
+/// What one of them may take, in bytes: its task, its state and the 256 bytes it receives into,
+/// with room for what the allocator makes of that.
+const HALF_OPEN_MAX: u64 = 16 << 10;
 /// Files the test process needs beside its sockets.
 const SPARE_FILES: usize = 500;
 
@@ -50,6 +53,7 @@ fn half_open_connections_wait_without_cost() {
     thread::sleep(Duration::from_secs(2));
     let each = broker.memory_now().saturating_sub(before) / count as u64;
     println!("{count} half-open connections, {each} bytes each");
+    assert!(each <= HALF_OPEN_MAX, "{each} bytes for each of {count} half-open connections");
     drop((silent, stammering, started));
     witness.finish();
     super::assert_unharmed(&mut broker);
@@ -132,6 +136,68 @@ fn slow_readers_do_not_pin_memory() {
     std::io::Read::read_exact(&mut reader, &mut length).expect("an answer");
     assert!(i32::from_be_bytes(length) > 900_000);
     super::assert_unharmed(&mut broker);
+}
+
+/// A Fetch of version 4 that waits: `count` partitions of a topic, of which there is one.
+fn hungry_fetch(topic: &str, count: i32) -> Vec<u8> {
+    let mut partitions = Bytes::new();
+    for index in 0..count {
+        partitions = partitions.i32(index).i64(0).i32(i32::MAX);
+    }
+    let topics = Bytes::new().i32(1).string(topic).i32(count).raw(&partitions.0);
+    let fetch = Bytes::new().i32(-1).i32(i32::MAX).i32(1).i32(i32::MAX).i8(0).raw(&topics.0);
+    fetch.request(1, 4, false)
+}
+
+#[test]
+fn requests_for_very_many_partitions_are_bounded() {
+    let mut broker = super::broker();
+    create_topic(broker.address(), "hungry", 1, &[]);
+    let witness = Witness::start(&broker);
+    // A little below what is refused at once; 0.8 MB each, tens of them planned.
+    let fetch = hungry_fetch("hungry", 49_000);
+    let fetchers = crowd_in_background(&broker, 60, &fetch);
+    // Far more than there can be: refused.
+    let above = hungry_fetch("hungry", 2_000_000);
+    let mut stream = raw::connect(broker.socket_address());
+    let _ = stream.write_all(&above);
+    assert_eq!(raw::read_frame(&mut stream, Duration::from_secs(120)), Met::Closed);
+    thread::sleep(Duration::from_secs(5));
+    drop(fetchers);
+    witness.finish();
+    super::assert_unharmed(&mut broker);
+}
+
+#[test]
+fn large_answers_that_nobody_takes_are_bounded() {
+    let mut broker = super::broker();
+    for number in 0..10 {
+        create_topic(broker.address(), &format!("broad-{number}"), 100, &[]);
+    }
+    let witness = Witness::start(&broker);
+    // One topic named very often is one topic; all topics are 50 KB or so, asked for again and
+    // again by clients that do not read.
+    let name = Bytes::new().string("broad-0").0.repeat(40_000);
+    let often = Bytes::new().i32(40_000).raw(&name).request(3, 1, false);
+    let often = crowd_in_background(&broker, 20, &often);
+    let all = Bytes::new().i32(-1).request(3, 1, false).repeat(2000);
+    let all = crowd_in_background(&broker, 400, &all);
+    thread::sleep(Duration::from_secs(5));
+    drop((often, all));
+    witness.finish();
+    super::assert_unharmed(&mut broker);
+}
+
+/// Connections that send as much of these words as is taken, and read nothing.
+fn crowd_in_background(broker: &Broker, count: usize, words: &[u8]) -> Vec<TcpStream> {
+    let meet = |_| {
+        let stream = raw::connect(broker.socket_address());
+        let (mut writing, words) = (stream.try_clone().expect("a socket"), words.to_vec());
+        writing.set_write_timeout(Some(Duration::from_secs(3))).expect("a socket");
+        thread::spawn(move || drop(writing.write_all(&words)));
+        stream
+    };
+    (0..count).map(meet).collect()
 }
 
 #[test]

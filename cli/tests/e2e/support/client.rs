@@ -18,7 +18,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::{ClientContext, util::Timeout};
 
 /// No single request of a test takes this long, even on a machine that builds beside it.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// What became of one record: its partition and offset, or why it was not written.
 pub(crate) type Delivered = Result<(i32, i64), KafkaError>;
