@@ -1,6 +1,7 @@
 //! Changes of the metadata that meet trouble: too large, a defect, a slow disk, a partition that
 //! cannot be opened, a node that goes down half-way.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,6 @@ use futures_util::future::join;
 use replication::controller::create::{CreateTopics, NewTopic};
 use wire::api_key::ApiKey;
 use wire::error_code::ErrorCode;
-use wire::msg::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
 use wire::msg::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 use wire::msg::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 
@@ -126,23 +126,11 @@ fn a_proposer_that_is_no_more_stops_the_node() {
     node.boot();
 }
 
-async fn create(rt: &Rt, addr: std::net::SocketAddr, name: &str, partitions: i32) -> ErrorCode {
-    let mut client = Client::connect(rt, addr).await;
-    let topic = CreatableTopic {
-        name,
-        num_partitions: partitions,
-        replication_factor: 1,
-        ..CreatableTopic::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic].into(), ..Default::default() };
-    let code = client.ask(ApiKey::CreateTopics, 5, &request, |cur| {
-        let response = CreateTopicsResponse::decode(cur, 5).expect("a response");
-        ErrorCode(response.topics.first().expect("one topic").error_code)
-    });
-    code.await.expect("answered")
+async fn create(rt: &Rt, addr: SocketAddr, name: &str, partitions: i32) -> ErrorCode {
+    Client::connect(rt, addr).await.create(name, partitions, &[]).await
 }
 
-async fn delete(rt: &Rt, addr: std::net::SocketAddr, name: &str) -> ErrorCode {
+async fn delete(rt: &Rt, addr: SocketAddr, name: &str) -> ErrorCode {
     let mut client = Client::connect(rt, addr).await;
     let request = DeleteTopicsRequest {
         topic_names: vec![name].into(),
@@ -156,7 +144,7 @@ async fn delete(rt: &Rt, addr: std::net::SocketAddr, name: &str) -> ErrorCode {
     code.await.expect("answered")
 }
 
-async fn producer_id(rt: &Rt, addr: std::net::SocketAddr) -> ErrorCode {
+async fn producer_id(rt: &Rt, addr: SocketAddr) -> ErrorCode {
     let mut client = Client::connect(rt, addr).await;
     let request = InitProducerIdRequest { transactional_id: None, ..Default::default() };
     let code = client.ask(ApiKey::InitProducerId, 4, &request, |cur| {

@@ -6,14 +6,16 @@ use config::TopicConfig;
 use engine::ids::{BrokerId, Offset};
 use wire::primitives::Uuid;
 use wire::record::metadata::{
-    AbortTransactionRecord, BeginTransactionRecord, ConfigRecord, ControllerEndpoint,
-    ControllerFeature, EndTransactionRecord, NoOpRecord, RegisterControllerRecord,
+    AbortTransactionRecord, BeginTransactionRecord, ConfigRecord, EndTransactionRecord, NoOpRecord,
 };
 
 use super::sessions::Sessions;
 use super::{Controller, ControllerOptions, Decision, ErrorKind, Refusal};
-use crate::features::{self, ELR_VERSION, FeatureError, MetadataVersion, SUPPORTED};
-use crate::image::{ConfigMap, Endpoint, Image, Loader, ResourceKind};
+use crate::features::{self, ELR_VERSION, Feature, FeatureError, MetadataVersion, SUPPORTED};
+use crate::image::{
+    ConfigMap, ControllerNode, Endpoint, Image, LevelRange, Loader, ResourceKind,
+    register_controller,
+};
 use crate::record::MetadataRecord;
 
 /// A controller that introduces itself.
@@ -76,29 +78,18 @@ impl Controller {
                 "The current MetadataVersion is too old to support controller registrations.",
             )));
         }
-        let record = RegisterControllerRecord {
-            controller_id: request.id.0,
-            incarnation_id: request.incarnation,
+        let range = |feature: &Feature| LevelRange { min: feature.min, max: feature.max };
+        let node = ControllerNode {
+            id: request.id,
+            incarnation: request.incarnation,
             zk_migration_ready: false,
-            end_points: request
-                .endpoints
-                .iter()
-                .map(|endpoint| ControllerEndpoint {
-                    name: endpoint.name.to_string(),
-                    host: endpoint.host.to_string(),
-                    port: endpoint.port,
-                    security_protocol: endpoint.security_protocol,
-                })
-                .collect(),
+            endpoints: request.endpoints.clone(),
             features: SUPPORTED
                 .iter()
-                .map(|feature| ControllerFeature {
-                    name: feature.name.to_owned(),
-                    min_supported_version: feature.min,
-                    max_supported_version: feature.max,
-                })
+                .map(|feature| (feature.name.into(), range(feature)))
                 .collect(),
         };
+        let record = register_controller(&node);
         self.decide(vec![record.into()], Ok(()))
     }
 

@@ -153,13 +153,7 @@ impl Controller {
             };
             let may_lead = |broker| acceptable(broker) && self.is_online(broker, partition);
             let default_directory = |broker| self.default_directory(broker);
-            let setting = Setting {
-                acceptable: &may_lead,
-                default_directory: &default_directory,
-                version: self.metadata_version(),
-                elr_enabled: self.elr_enabled(),
-                min_isr: rules.min_isr,
-            };
+            let setting = self.setting(&may_lead, &default_directory, rules.min_isr);
             let election = if rules.unclean { Election::Unclean } else { Election::Online };
             let change = Change::new(setting, topic.id, id, partition)
                 .election(election)
@@ -182,15 +176,20 @@ impl Controller {
         let may_lead =
             |broker| self.image.brokers().is_active(broker) && self.is_online(broker, partition);
         let default_directory = |broker| self.default_directory(broker);
-        let setting = Setting {
-            acceptable: &may_lead,
-            default_directory: &default_directory,
-            version: self.metadata_version(),
-            elr_enabled: self.elr_enabled(),
-            min_isr: rules.min_isr,
-        };
+        let setting = self.setting(&may_lead, &default_directory, rules.min_isr);
         let change = with(Change::new(setting, topic, id, partition), rules.unclean);
         change.build().map(MetadataRecord::from)
+    }
+
+    /// What one change is built in.
+    fn setting<'a>(
+        &self,
+        acceptable: &'a dyn Fn(BrokerId) -> bool,
+        default_directory: &'a dyn Fn(BrokerId) -> Uuid,
+        min_isr: usize,
+    ) -> Setting<'a> {
+        let (version, elr_enabled) = (self.metadata_version(), self.elr_enabled());
+        Setting { acceptable, default_directory, version, elr_enabled, min_isr }
     }
 
     /// Whether the replica's directory is not known to have failed.

@@ -42,7 +42,7 @@ pub(crate) use self::replay::NO_LEADER_CHANGE;
 pub use self::security::{
     Acl, Acls, DelegationToken, DelegationTokens, ScramCredential, ScramCredentials,
 };
-pub(crate) use self::snapshot::{ids, partition_record};
+pub(crate) use self::snapshot::{ids, partition_record, register_controller};
 pub use self::topics::{LeaderRecovery, Partition, Topic, Topics, directory};
 
 /// The metadata after some prefix of the log.

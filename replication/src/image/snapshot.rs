@@ -75,7 +75,8 @@ fn register_broker(broker: &Broker, version: MetadataVersion) -> RegisterBrokerR
     }
 }
 
-fn register_controller(node: &ControllerNode) -> RegisterControllerRecord {
+/// The record of a controller's registration.
+pub(crate) fn register_controller(node: &ControllerNode) -> RegisterControllerRecord {
     RegisterControllerRecord {
         controller_id: node.id.0,
         incarnation_id: node.incarnation,
