@@ -1,7 +1,7 @@
 //! One core of the node: everything its tasks share, passed to them explicitly.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use config::Config;
@@ -61,7 +61,7 @@ pub(crate) struct Core {
     /// The fetch sessions that this core opened.
     pub(crate) sessions: RefCell<Sessions>,
     /// Core 0's metadata role, once it has begun.
-    pub(crate) meta: OnceCell<Rc<Meta>>,
+    meta: OnceCell<Weak<Meta>>,
     published: RefCell<Published>,
     draining: Cell<bool>,
 }
@@ -145,6 +145,17 @@ impl Core {
     pub(crate) fn set_published(&self, published: Published) {
         self.engine.set_producer_limits(producer_limits(&published.config));
         drop(self.published.replace(published));
+    }
+
+    /// Core 0's metadata role, while it lasts.
+    pub(crate) fn meta(&self) -> Option<Rc<Meta>> {
+        self.meta.get().and_then(Weak::upgrade)
+    }
+
+    /// Core 0's metadata role has begun. It holds the core, so it is not held here: whoever drops a
+    /// node, as a simulation does, gets all of it back.
+    pub(crate) fn set_meta(&self, meta: &Rc<Meta>) {
+        drop(self.meta.set(Rc::downgrade(meta)));
     }
 
     /// Whether the core finishes what it has and takes nothing new.

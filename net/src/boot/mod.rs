@@ -210,7 +210,7 @@ async fn lead(
     start_tasks(&core);
     rt.spawn("mesh", crate::mesh::run(Rc::clone(&core))).detach();
     let meta = Meta::start(&core, &dirs, checked).await?;
-    drop(core.meta.set(Rc::clone(&meta)));
+    core.set_meta(&meta);
     let done = match errand {
         Errand::Serve {
             control,

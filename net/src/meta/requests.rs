@@ -44,7 +44,7 @@ pub(crate) struct AllocateProducerIds;
 macro_rules! decided {
     ($($name:ident($request:ty) -> $outcome:ty = |$desk:ident, $turn:ident, $ask:ident| $decide:expr;)*) => {
         $(pub(crate) async fn $name(core: Rc<Core>, $ask: $request) -> Decided<$outcome> {
-            let meta = core.meta.get().ok_or(ProposeError::NotController)?;
+            let meta = core.meta().ok_or(ProposeError::NotController)?;
             meta.propose(move |$desk, $turn| $decide).await
         })*
     };
@@ -70,7 +70,7 @@ pub(crate) async fn list_reassignments(
     core: Rc<Core>,
     ListReassignments(partitions): ListReassignments,
 ) -> Decided<Vec<Ongoing>> {
-    let meta = core.meta.get().ok_or(ProposeError::NotController)?;
+    let meta = core.meta().ok_or(ProposeError::NotController)?;
     meta.read(|desk| desk.list_reassignments(partitions.as_deref()))
 }
 
@@ -79,7 +79,7 @@ pub(crate) async fn describe_quorum(
     core: Rc<Core>,
     DescribeQuorum: DescribeQuorum,
 ) -> Decided<QuorumDescription> {
-    core.meta.get().ok_or(ProposeError::NotController)?.describe_quorum()
+    core.meta().ok_or(ProposeError::NotController)?.describe_quorum()
 }
 
 /// Hands out the next block.
@@ -87,7 +87,7 @@ pub(crate) async fn allocate_producer_ids(
     core: Rc<Core>,
     AllocateProducerIds: AllocateProducerIds,
 ) -> Decided<Result<ProducerIdBlock, Refusal>> {
-    let meta = core.meta.get().ok_or(ProposeError::NotController)?;
+    let meta = core.meta().ok_or(ProposeError::NotController)?;
     let (broker, epoch) = (core.node.id, meta.broker_epoch());
     meta.propose_only(move |desk, _| desk.allocate_producer_ids(broker, epoch)).await
 }

@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -53,7 +52,7 @@ fn topics(count: usize) -> CreateTopics {
 fn what_no_batch_holds_is_refused_alone() {
     let mut node = Whole::new(1, 1, &[]);
     let found = node.probe(|core| async move {
-        let meta = Rc::clone(core.meta.get().expect("core 0"));
+        let meta = core.meta().expect("core 0");
         let large = topics(5_000);
         let large = meta.propose(move |desk, turn| desk.create_topics(turn, &large));
         // In the same round, and of a name that the other has, too.
@@ -75,7 +74,7 @@ fn what_no_batch_holds_is_refused_alone() {
 fn a_panic_of_the_controller_costs_its_request() {
     let mut node = Whole::new(2, 2, &[]);
     let found = node.probe(|core| async move {
-        let meta = Rc::clone(core.meta.get().expect("core 0"));
+        let meta = core.meta().expect("core 0");
         let before = topics(1);
         let before = meta.propose(move |desk, turn| desk.create_topics(turn, &before));
         let panics = meta.propose_only(|desk, _| -> replication::controller::Decision<()> {
@@ -112,7 +111,7 @@ impl Drop for Bomb {
 fn a_proposer_that_is_no_more_stops_the_node() {
     let mut node = Whole::new(3, 2, &[]);
     let found = node.probe(|core| async move {
-        let meta = Rc::clone(core.meta.get().expect("core 0"));
+        let meta = core.meta().expect("core 0");
         let bomb = meta.propose_only(|desk, _| desk.no_op().map(|()| Bomb));
         assert!(bomb.now_or_never().is_none(), "queued, and given up");
         // Nobody may wait for ever.
