@@ -97,8 +97,7 @@ impl Run {
 
     fn finish(mut self) -> Outcome {
         let plan = faults::plan(&mut self.rng, self.scene.operations_max);
-        self.start();
-        self.come_up();
+        self.start_first();
         let scene = Rc::clone(&self.scene);
         scene.populate(&mut self.rng);
         for (at, fault) in plan {
@@ -133,6 +132,23 @@ impl Run {
         let cores = self.cores();
         self.scene.say(|| format!("the node starts on {cores} cores"));
         self.cluster.start(cores);
+    }
+
+    /// The first start of all, at times cut short: the next one must serve all the same.
+    fn start_first(&mut self) {
+        while self.rng.one_in(3) {
+            self.note(Fault::CrashInFormat);
+            let (node, dir) = (self.cluster.node, faults::data_dir());
+            let room = if self.rng.one_in(4) { self.rng.below(64) * 4096 } else { ROOM };
+            self.world.set_disk(node, dir, |disk| disk.total_bytes = room);
+            self.start();
+            self.wait_a_little(FIRST_START_MICROS);
+            let kind = faults::crash(&mut self.rng);
+            self.crash(kind);
+            self.world.set_disk(node, dir, |disk| disk.total_bytes = ROOM);
+        }
+        self.start();
+        self.come_up();
     }
 
     fn cores(&mut self) -> usize {
@@ -189,9 +205,9 @@ impl Run {
     // Faults.
 
     fn inject(&mut self, fault: Fault) {
-        self.scene.say(|| format!("fault: {fault}"));
-        *self.faults.entry(fault).or_default() += 1;
+        self.note(fault);
         match fault {
+            Fault::CrashInFormat => unreachable!("it was before"),
             Fault::Kill => self.bounce(Crash::Kill),
             Fault::PowerLoss => self.bounce(Crash::PowerLoss),
             Fault::CrashInRecovery => {
@@ -234,6 +250,11 @@ impl Run {
             Fault::FlippedBit => self.flip_bit(),
             Fault::Reset => self.world.reset_connections(self.cluster.node, self.clients),
         }
+    }
+
+    fn note(&mut self, fault: Fault) {
+        self.scene.say(|| format!("fault: {fault}"));
+        *self.faults.entry(fault).or_default() += 1;
     }
 
     fn wait_a_little(&mut self, micros_max: u64) {
@@ -375,6 +396,10 @@ const RUN_MAX: Duration = Duration::from_secs(900);
 const AUDIT_MAX: Duration = Duration::from_secs(300);
 /// A service manager starts a service again after this time.
 const SERVICE_DELAY: Duration = Duration::from_millis(20);
+/// A first start takes most of this.
+const FIRST_START_MICROS: u64 = 15_000;
+/// Of a disk that is not full.
+const ROOM: u64 = 1 << 40;
 const EIO: i32 = 5;
 /// A run takes some hundreds of polls for each operation, and some 100 000 to start, recover and
 /// be audited.
