@@ -134,6 +134,9 @@ impl Found {
             locks.extend(root.lock);
         }
         for dir in &contents {
+            if dir.clean.is_none() {
+                sync_name(rt, &dir.path).await?;
+            }
             dir.begin(rt).await?;
         }
         Ok(Dirs { cluster_id, contents, metadata: self.metadata, _locks: locks })
@@ -190,6 +193,22 @@ impl Root {
         DirContents::format(rt, &self.path, &meta).await?;
         self.contents = None;
         Ok(())
+    }
+}
+
+/// Makes a directory's own name durable: a first start that was cut short may have left it undone,
+/// and with it a power loss would take the whole directory.
+async fn sync_name(rt: &Rt, path: &Path) -> Result<(), BootError> {
+    let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    match rt.sync_dir(parent).await {
+        // Whoever may not look at the parent has not made the directory there.
+        Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => {
+            let (path, message) = (parent.to_owned(), error.to_string());
+            Err(DirError::Io { action: "sync", path, message }.into())
+        }
+        _ => Ok(()),
     }
 }
 
