@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use engine::ids::CoreId;
 use engine::rt::Rt;
+use wire::api_key::ApiKey;
 use wire::error_code::ErrorCode;
+use wire::msg::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
+use wire::primitives::Uuid;
 
 use super::{create, produce};
 use crate::testing::{Client, Whole};
@@ -95,4 +98,29 @@ fn a_partition_that_is_there_twice_is_refused() {
     });
     node.boot();
     assert_eq!(producible(&node, 2), [false, true]);
+}
+
+#[test]
+fn a_topic_that_is_deleted_while_it_is_offline_is_not_in_the_way_of_the_next() {
+    let mut node = filled(1, &[]);
+    let log = Path::new("/data/t-0/00000000000000000000.log");
+    on_disk(&node, async move |rt| rt.remove_file(log).await);
+    node.boot();
+    assert_eq!(producible(&node, 1), [false]);
+    node.run(move |rt, addr| async move {
+        let mut client = Client::connect(&rt, addr).await;
+        let topic = DeleteTopicState { name: Some("t"), topic_id: Uuid::ZERO };
+        let request = DeleteTopicsRequest {
+            topics: vec![topic].into(),
+            timeout_ms: 5_000,
+            ..DeleteTopicsRequest::default()
+        };
+        let deleted = client.ask(ApiKey::DeleteTopics, 6, &request, |cur| {
+            let response = DeleteTopicsResponse::decode(cur, 6).expect("a response");
+            ErrorCode(response.responses.first().expect("one topic").error_code)
+        });
+        assert_eq!(deleted.await.expect("answered"), ErrorCode::NONE);
+        assert_eq!(create(&mut client, "t", 1).await, ErrorCode::NONE);
+        assert_eq!(produce(&mut client, "t", 0, &["x"]).await, (ErrorCode::NONE, 0));
+    });
 }
