@@ -96,8 +96,8 @@ fn each_topic_is_asked_for_by_itself() {
         let request = CreateTopicsRequest { topics: vec![topic].into(), ..Default::default() };
         client.ask(ApiKey::CreateTopics, 5, &request, |_| ()).await.expect("answered");
         configs_are_denied(&mut client).await;
-        let topics =
-            NAMES.map(|name| CreatePartitionsTopic { name, count: 2, ..Default::default() });
+        // Placed by the node: no assignments is something else than an empty list of them.
+        let topics = NAMES.map(|name| CreatePartitionsTopic { name, count: 2, assignments: None });
         let request = CreatePartitionsRequest { topics: (&topics).into(), ..Default::default() };
         denied(&mut client, (ApiKey::CreatePartitions, 2), &request, |cur| {
             let response = CreatePartitionsResponse::decode(cur, 2).expect("a response");
