@@ -112,7 +112,9 @@ impl Log {
             refuse_if_known(spec)?;
         }
         let mut recovery = Recovery::new(&site, spec);
-        if fresh {
+        // A creation that failed half-way leaves a log like this, maybe under the name of an older one.
+        let untouched = listing.segments.iter().all(|(&base, &bytes)| base == 0 && bytes == 0);
+        if fresh || untouched {
             recovery.forget_hints();
         }
         let found = recovery.run(&listing).await?;
