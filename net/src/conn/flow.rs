@@ -439,6 +439,38 @@ mod tests {
     }
 
     #[test]
+    fn whole_frames_behind_a_request_that_waits_are_served_in_their_turn() {
+        let produce = frame(ApiKey::Produce, 9, 1, &ProduceRequest::default());
+        let fetch = frame(ApiKey::Fetch, 12, 2, &FetchRequest::default());
+        let metadata = frame(ApiKey::Metadata, 9, 3, &MetadataRequest::default());
+        for (first, next) in [(&produce, &metadata), (&metadata, &produce), (&fetch, &fetch)] {
+            // All in one piece, and the last one cut in two.
+            for cut in [0, 10] {
+                let shell = Shell::start(16, 1, &[]);
+                let core = Rc::clone(&shell.cores[0]);
+                let addr = SocketAddr::new(shell.addr.ip(), 9093);
+                let gate = Rc::new(Cell::new(false));
+                let jobs = (0..5).map(|_| answer(&core.rt, &gate)).collect();
+                core.rt.spawn("flow", serve(Rc::clone(&core), addr, jobs)).detach();
+                let all = [first, next, next, next, next].map(Vec::as_slice).concat();
+                shell.run(Duration::from_secs(60), move |rt, _| async move {
+                    let client = Client::connect(&rt, addr).await;
+                    let (head, tail) = all.split_at(all.len() - cut);
+                    client.send(head).await.expect("sent");
+                    rt.sleep(Duration::from_millis(100)).await;
+                    client.send(tail).await.expect("sent");
+                    rt.sleep(Duration::from_millis(100)).await;
+                    gate.set(true);
+                    for turn in 0..5 {
+                        assert!(client.recv_frame().await.is_some(), "answer {turn}, cut {cut}");
+                    }
+                });
+                assert_eq!(shell.frame_bytes(), 0);
+            }
+        }
+    }
+
+    #[test]
     fn requests_go_on_while_an_answer_is_not_taken() {
         let shell = Shell::start(14, 1, &[]);
         let core = Rc::clone(&shell.cores[0]);

@@ -143,14 +143,16 @@ impl Reader {
         }
     }
 
-    /// Whether a receive now would need no more memory than is already held.
+    /// Whether a receive now has a point and would need no more memory than is already held. Where
+    /// a whole frame is pending there is none: its request would not be seen until bytes come that
+    /// the peer may not send before that is answered.
     pub(crate) fn has_room(&self) -> bool {
+        if self.missing() == Some(0) {
+            return false;
+        }
         match &self.buf {
-            // Buffers come in powers of two, but a large one takes its own frame only: when that is
-            // whole there is nothing to receive, and no room says so.
-            Some(buf) if buf.kind == Kind::Large => {
-                self.missing().is_none_or(|missing| missing > 0)
-            }
+            // Buffers come in powers of two, but a large one takes its own frame only.
+            Some(buf) if buf.kind == Kind::Large => true,
             Some(buf) => buf.len < buf.bytes.len(),
             None => self.inline_len < INLINE,
         }
