@@ -13,7 +13,6 @@ use wire::api_key::ApiKey;
 use wire::cursor::Cursor;
 use wire::error_code::ErrorCode;
 use wire::header::ResponseHeader;
-use wire::msg::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
 use wire::msg::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use wire::msg::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use wire::primitives::Records;
@@ -27,21 +26,6 @@ fn batch(values: &[&str]) -> Vec<u8> {
         builder.push(&NewRecord { timestamp: 1_700_000_000_000, value, ..NewRecord::default() });
     }
     builder.build(&mut Codecs::default())
-}
-
-async fn create(client: &mut Client, name: &str, partitions: i32) -> ErrorCode {
-    let topic = CreatableTopic {
-        name,
-        num_partitions: partitions,
-        replication_factor: 1,
-        ..CreatableTopic::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic].into(), ..Default::default() };
-    let code = client.ask(ApiKey::CreateTopics, 5, &request, |cur| {
-        let response = CreateTopicsResponse::decode(cur, 5).expect("a response");
-        ErrorCode(response.topics.first().expect("one topic").error_code)
-    });
-    code.await.expect("answered")
 }
 
 async fn produce(
@@ -119,7 +103,7 @@ fn what_was_produced_is_fetched_also_after_a_restart() {
         let mut node = Whole::start(seed, 2, &[]);
         node.run(|rt, addr| async move {
             let mut client = Client::connect(&rt, addr).await;
-            assert_eq!(create(&mut client, "t", 4).await, ErrorCode::NONE);
+            assert_eq!(client.create("t", 4, &[]).await, ErrorCode::NONE);
             for partition in 0..4 {
                 let (code, base) = produce(&mut client, "t", partition, &["a", "b"]).await;
                 assert_eq!((code, base), (ErrorCode::NONE, 0));
@@ -154,7 +138,7 @@ fn zstd_needs_a_produce_that_knows_it() {
     let node = Whole::start(8, 2, &[]);
     node.run(|rt, addr| async move {
         let mut client = Client::connect(&rt, addr).await;
-        assert_eq!(create(&mut client, "t", 1).await, ErrorCode::NONE);
+        assert_eq!(client.create("t", 1, &[]).await, ErrorCode::NONE);
         for (topic, version, code) in [
             ("t", 3, ErrorCode::UNSUPPORTED_COMPRESSION_TYPE),
             ("t", 6, ErrorCode::UNSUPPORTED_COMPRESSION_TYPE),
@@ -228,7 +212,7 @@ fn connections_follow_their_traffic_and_keep_their_sessions() {
         let node = Whole::start(9, 4, &[]);
         node.run(|rt, addr| async move {
             let mut client = Client::connect(&rt, addr).await;
-            assert_eq!(create(&mut client, "t", 8).await, ErrorCode::NONE);
+            assert_eq!(client.create("t", 8, &[]).await, ErrorCode::NONE);
             join_all((0..8).map(|partition| stays_in_step(rt.clone(), addr, partition))).await;
         });
     });
@@ -245,7 +229,7 @@ fn a_connection_that_moves_loses_and_reorders_nothing() {
             let node = Whole::start(100 + seed, 3, &[]);
             node.run(|rt, addr| async move {
                 let mut client = Client::connect(&rt, addr).await;
-                assert_eq!(create(&mut client, "t", 6).await, ErrorCode::NONE);
+                assert_eq!(client.create("t", 6, &[]).await, ErrorCode::NONE);
                 join_all((0..6).map(|partition| {
                     let rt = rt.clone();
                     async move {

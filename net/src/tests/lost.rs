@@ -10,7 +10,7 @@ use wire::error_code::ErrorCode;
 use wire::msg::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
 use wire::primitives::Uuid;
 
-use super::{create, produce};
+use super::produce;
 use crate::testing::{Client, Whole};
 
 /// Runs `change` on the disk of a node that stopped.
@@ -43,7 +43,7 @@ fn filled(partitions: i32, settings: &[&str]) -> Whole {
     let mut node = Whole::start(7, 2, settings);
     node.run(move |rt, addr| async move {
         let mut client = Client::connect(&rt, addr).await;
-        assert_eq!(create(&mut client, "t", partitions).await, ErrorCode::NONE);
+        assert_eq!(client.create("t", partitions, &[]).await, ErrorCode::NONE);
         for partition in 0..partitions {
             assert_eq!(produce(&mut client, "t", partition, &["a"]).await.0, ErrorCode::NONE);
         }
@@ -120,7 +120,7 @@ fn a_topic_that_is_deleted_while_it_is_offline_is_not_in_the_way_of_the_next() {
             ErrorCode(response.responses.first().expect("one topic").error_code)
         });
         assert_eq!(deleted.await.expect("answered"), ErrorCode::NONE);
-        assert_eq!(create(&mut client, "t", 1).await, ErrorCode::NONE);
+        assert_eq!(client.create("t", 1, &[]).await, ErrorCode::NONE);
         assert_eq!(produce(&mut client, "t", 0, &["x"]).await, (ErrorCode::NONE, 0));
     });
 }

@@ -270,7 +270,7 @@ fn a_long_poll_ends_for_the_request_behind_it() {
     let node = Whole::start(8, 1, &[]);
     node.run(|rt, addr| async move {
         let mut client = Client::connect(&rt, addr).await;
-        create(&mut client, 1).await;
+        assert_eq!(client.create("t", 1, &[]).await, ErrorCode::NONE);
         for len in [200, 30_000, 65_000, 100_000, 1 << 20] {
             let started = rt.now();
             client.send(&frame(ApiKey::Fetch, 12, 1, &endless())).await.expect("sent");
@@ -292,7 +292,7 @@ fn a_long_poll_does_not_last_for_ever() {
     let node = Whole::start(9, 1, &[]);
     node.run(|rt, addr| async move {
         let mut client = Client::connect(&rt, addr).await;
-        create(&mut client, 1).await;
+        assert_eq!(client.create("t", 1, &[]).await, ErrorCode::NONE);
         let started = rt.now();
         let (.., told) = fetch(&mut client, &endless()).await;
         assert_eq!(told, [(0, ErrorCode::NONE, 0)]);
@@ -306,7 +306,7 @@ fn long_polls_give_their_memory_up_to_others() {
     let node = Whole::start(10, 1, &[]);
     node.run(|rt, addr| async move {
         let mut client = Client::connect(&rt, addr).await;
-        create(&mut client, 1).await;
+        assert_eq!(client.create("t", 1, &[]).await, ErrorCode::NONE);
         // Each plan takes what there is for large ones; all but one partition are not there.
         let many = |max_wait_ms| FetchRequest {
             max_wait_ms,
@@ -336,7 +336,7 @@ fn more_partitions_than_can_be_are_not_fetched() {
     let node = Whole::start(11, 1, &[]);
     node.run(|rt, addr| async move {
         let mut client = Client::connect(&rt, addr).await;
-        create(&mut client, 1).await;
+        assert_eq!(client.create("t", 1, &[]).await, ErrorCode::NONE);
         let many = |count| of("t", (0..count).map(|index| part(index, 0)).collect());
         let (.., told) = fetch(&mut client, &many(40_000)).await;
         assert_eq!(told.len(), 40_000);
