@@ -19,6 +19,8 @@ use std::rc::Rc;
 use config::Config;
 use engine::ids::{LeaderEpoch, Offset, PartitionId, ProducerId, TopicId};
 use engine::rt::{OpenMode, Rt};
+use futures_util::TryFutureExt;
+use futures_util::future::join_all;
 use replication::controller::adopt::{AdoptPartition, AdoptTopic, AdoptTopics};
 use replication::cores::PartitionKey;
 use wire::primitives::Uuid;
@@ -153,21 +155,23 @@ pub(crate) async fn run(
 /// Lets partitions start where they started: files alone still show what was deleted below.
 async fn keep_starts(core: &Rc<Core>, adoption: &Adoption) -> Result<(), AdoptError> {
     let image = core.image();
+    let mut kept = Vec::new();
     for topic in &adoption.topics {
         let Some(taken) = image.topics().named(&topic.name) else { continue };
         for (partition, adopted) in (0..).zip(&topic.partitions) {
             if adopted.log_start > 0 {
                 let key = PartitionKey { topic: taken.id, partition: PartitionId(partition) };
-                let kept = delete_before(core, key, Offset(adopted.log_start)).await;
-                kept.map_err(|message| AdoptError::Start {
+                let deleted = delete_before(core, key, Offset(adopted.log_start));
+                kept.push(deleted.map_err(move |message| AdoptError::Start {
                     partition: format!("{}-{partition}", topic.name),
                     start: adopted.log_start,
                     message,
-                })?;
+                }));
             }
         }
     }
-    Ok(())
+    // Side by side: one checkpoint holds many of them.
+    join_all(kept).await.into_iter().collect()
 }
 
 /// Spreads the partitions over the log directories.

@@ -114,6 +114,12 @@ fn kafkas_partitions_are_taken_in() {
     let paths = [data_of(&source).join("moved-0"), data_of(&source).join("moved-1")];
     let alone = adopt_with(&target, &[&paths[1]], &configs).expect_failure();
     assert!(alone.contains("partition 0 is missing"), "{alone}");
+    let starts = data_of(&source).join("log-start-offset-checkpoint");
+    let noted = fs::read(&starts).expect("Kafka notes starts");
+    fs::write(&starts, "0\n1\nshortened 0\n").expect("written");
+    let garbled = adopt_with(&target, &[&data_of(&source)], &configs).expect_failure();
+    assert!(garbled.contains("log-start-offset-checkpoint"), "{garbled}");
+    fs::write(&starts, noted).expect("written");
     let said = adopt_with(&target, &[&data_of(&source)], &configs).expect_success();
     assert!(said.contains("moved: 2 partitions taken in"), "{said}");
     let again = adopt_with(&target, &[&paths[0], &paths[1]], &configs).expect_failure();

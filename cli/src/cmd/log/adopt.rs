@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::{fs, io};
 
 use anyhow::{Context, Result, anyhow, bail};
+use engine::log::dir::{OffsetFile, TopicPartition};
 use engine::rt::FileLock;
 use net::adopt::{AdoptedPartition, AdoptedTopic, Adoption};
 use wire::primitives::Uuid;
@@ -88,6 +89,7 @@ fn lock(paths: &[PathBuf]) -> Result<Vec<FileLock>> {
 fn survey(args: &AdoptArgs) -> Result<Adoption> {
     let mut topics: BTreeMap<String, Found> = BTreeMap::new();
     let mut internal: BTreeMap<String, usize> = BTreeMap::new();
+    let mut log_starts = LogStarts::default();
     let mut producer_id_end = None;
     for path in &args.paths {
         let alone = is_partition(path);
@@ -111,10 +113,10 @@ fn survey(args: &AdoptArgs) -> Result<Adoption> {
             }
             let end = report.producer_id_max.map(|id| id + 1);
             producer_id_end = producer_id_end.max(end);
-            let found = topics.entry(topic).or_default();
+            let found = topics.entry(topic.clone()).or_default();
             take_id(found, &dir)?;
             let last_epoch = report.last_epoch.max(newest_epoch(&dir)?);
-            let log_start = log_start(&dir, &name)?;
+            let log_start = log_starts.of(&dir, &(topic, partition))?;
             let adopted = AdoptedPartition { path: dir.clone(), last_epoch, log_start };
             if let Some(other) = found.partitions.insert(partition, adopted) {
                 bail!("{} and {} are the same partition", other.path.display(), dir.display());
@@ -193,21 +195,28 @@ fn newest_epoch(dir: &Path) -> Result<i32> {
     })
 }
 
-/// Where the partition starts, as its broker noted beside the directory: version, count, then
-/// topic, partition and offset a line. 0 where nothing was deleted.
-fn log_start(dir: &Path, name: &str) -> Result<i64> {
-    let whole = dir.canonicalize()?;
-    let Some(file) = whole.parent().map(|root| root.join("log-start-offset-checkpoint")) else {
-        return Ok(0);
-    };
-    let Some(text) = read(&file)? else { return Ok(0) };
-    let of_partition = |line: &str| {
-        let (partition, offset) = line.rsplit_once(' ')?;
-        (partition.replace(' ', "-") == name).then(|| offset.parse())
-    };
-    match text.lines().skip(2).find_map(of_partition) {
-        Some(offset) => offset.with_context(|| format!("{}: no offset", file.display())),
-        None => Ok(0),
+/// Where partitions start, as brokers note beside their directories; each file read once.
+#[derive(Default)]
+struct LogStarts {
+    of_roots: BTreeMap<PathBuf, BTreeMap<TopicPartition, i64>>,
+}
+
+impl LogStarts {
+    /// Where the partition in `dir` starts; 0 where nothing was deleted.
+    fn of(&mut self, dir: &Path, partition: &TopicPartition) -> Result<i64> {
+        let whole = dir.canonicalize()?;
+        let Some(root) = whole.parent() else { return Ok(0) };
+        if !self.of_roots.contains_key(root) {
+            self.of_roots.insert(root.to_owned(), Self::read(root)?);
+        }
+        Ok(self.of_roots[root].get(partition).copied().unwrap_or(0))
+    }
+
+    fn read(root: &Path) -> Result<BTreeMap<TopicPartition, i64>> {
+        let file = root.join(OffsetFile::LogStart.name());
+        let Some(text) = read(&file)? else { return Ok(BTreeMap::new()) };
+        // What was deleted would be shown again where it was passed over.
+        OffsetFile::decode(text.as_bytes()).map_err(|fault| anyhow!("{}: {fault}", file.display()))
     }
 }
 

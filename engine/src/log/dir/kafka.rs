@@ -49,9 +49,7 @@ impl OffsetFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
             Err(error) => return Err(DirError::io("read", &path, &error)),
         };
-        let entries = text::decode(&bytes)
-            .and_then(|lines| lines.into_iter().map(entry).collect::<Result<BTreeMap<_, _>, _>>());
-        match entries {
+        match Self::decode(&bytes) {
             Ok(entries) => Ok(entries),
             Err(reason) if reason.contains("newer release") => {
                 Err(DirError::unreadable(&path, reason))
@@ -61,6 +59,14 @@ impl OffsetFile {
                 Ok(BTreeMap::new())
             }
         }
+    }
+
+    /// The offsets in a file of these bytes.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the rest of a sentence about the file.
+    pub fn decode(bytes: &[u8]) -> Result<BTreeMap<TopicPartition, i64>, String> {
+        text::decode(bytes)?.into_iter().map(entry).collect()
     }
 
     /// Replaces the file. One caller per directory at a time.
