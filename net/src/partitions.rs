@@ -9,14 +9,24 @@ use engine::ids::CoreId;
 use engine::partition::Partition;
 use engine::rt::{Map, Rt};
 use replication::cores::PartitionKey;
+use wire::primitives::Uuid;
 
 /// Where a partition lives on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Home {
     /// The core that owns it.
     pub(crate) core: CoreId,
-    /// Index of its log directory in `log.dirs`.
-    pub(crate) dir: usize,
+    /// Where its files are.
+    pub(crate) holder: Holder,
+}
+
+/// What holds a partition's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// A log directory: its index in `log.dirs`.
+    Dir(usize),
+    /// The log directory of this id, which `log.dirs` does not have now.
+    Missing(Uuid),
 }
 
 /// A partition that this core owns.

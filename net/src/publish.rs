@@ -20,7 +20,7 @@ use replication::image::{self, ConfigResource, Delta, Image, ResourceKind, Topic
 
 use crate::core::Core;
 use crate::node::Published;
-use crate::partitions::{Home, Owned};
+use crate::partitions::{Holder, Home, Owned};
 
 /// From one state of the metadata to the next.
 pub(crate) struct Change {
@@ -128,16 +128,28 @@ async fn open(
     topic: Arc<Topic>,
     config: Rc<TopicConfig>,
 ) -> Result<(), PartitionKey> {
-    if let Some(reason) = twice_here(core, &topic, key) {
+    let refuse = |reason: String| {
         tracing::error!(topic = &*topic.name, partition = key.partition.0, "offline: {reason}");
         core.partitions.insert(key, Owned::Offline(reason.into()));
-        return Err(key);
+        Err(key)
+    };
+    if let Some(reason) = twice_here(core, &topic, key) {
+        return refuse(reason);
     }
+    let dir = match home.holder {
+        Holder::Dir(dir) => dir,
+        Holder::Missing(id) => {
+            return refuse(format!(
+                "its log directory, of directory.id {id}, is none of log.dirs: put it back; only \
+                 deleting the topic gives its records up"
+            ));
+        }
+    };
     let spec = PartitionSpec {
         topic: topic.name.to_string(),
         topic_id: topic.id,
         partition: key.partition,
-        log_dir: Rc::clone(&core.dirs[home.dir]),
+        log_dir: Rc::clone(&core.dirs[dir]),
         config,
     };
     let opened = Partition::open(&core.engine, spec).await;
@@ -149,11 +161,7 @@ async fn open(
             core.partitions.insert(key, Owned::Open(partition));
             Ok(())
         }
-        Err(error) => {
-            tracing::error!(topic = &*topic.name, partition = key.partition.0, "offline: {error}");
-            core.partitions.insert(key, Owned::Offline(error.to_string().into()));
-            Err(key)
-        }
+        Err(error) => refuse(error.to_string()),
     }
 }
 
@@ -239,7 +247,8 @@ async fn discard(
     topic: &Topic,
     partition: PartitionId,
 ) -> Result<(), LogError> {
-    let dir = &core.dirs[home.dir];
+    let Holder::Dir(dir) = home.holder else { return Ok(()) };
+    let dir = &core.dirs[dir];
     match dir.topic_of(&topic.name, partition.0).await == Some(topic.id) {
         true => dir.discard(&topic.name, partition.0).await,
         false => Ok(()),

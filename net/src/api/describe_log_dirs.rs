@@ -18,6 +18,7 @@ use wire::msg::describe_log_dirs::{
 use super::Cx;
 use crate::conn::reply::Reply;
 use crate::core::Core;
+use crate::partitions::Holder;
 
 /// Which partitions: all, or these.
 #[derive(Clone)]
@@ -116,11 +117,12 @@ pub(crate) async fn serve(core: Rc<Core>, Work(only): Work) -> Outcome {
     let open = core.partitions.all_open().into_iter();
     let wanted = open.filter(|(key, _)| only.as_ref().is_none_or(|only| only.contains(key)));
     let replicas = wanted.filter_map(|(key, partition)| {
+        let Holder::Dir(dir) = core.partitions.home(key)?.holder else { return None };
         let offsets = partition.offsets();
         Some(Replica {
             topic: partition.topic().to_owned(),
             partition: key.partition.0,
-            dir: core.partitions.home(key)?.dir,
+            dir,
             size_bytes: partition.size_bytes(),
             lag: (offsets.high_watermark.0 - offsets.log_end.0).max(0),
         })

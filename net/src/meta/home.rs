@@ -3,22 +3,23 @@
 //! Cores come from [`CoreMap`], kept in a file of ours in the metadata directory and stable over
 //! restarts. A damaged or newer file costs nothing but the old places: it is said, and a new map is
 //! made. Directories come from what is on disk already, or was once, then from the controller's
-//! assignment, then the one with the fewest partitions.
+//! assignment, then the one with the fewest partitions; the controller is told. So a directory that
+//! is gone is missed, and what was in it is not made anew elsewhere.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use engine::ids::{BrokerId, PartitionId};
+use engine::ids::{BrokerId, PartitionId, TopicId};
 use engine::log::dir::DirContents;
 use engine::rt::Rt;
 use replication::cores::{CoreMap, PartitionKey};
-use replication::image::{Delta, Topic};
+use replication::image::{Delta, Topic, directory};
 use wire::primitives::Uuid;
 
 use crate::boot::{Dirs, METADATA_TOPIC};
-use crate::partitions::Home;
+use crate::partitions::{Holder, Home};
 
 /// Decides homes, on core 0.
 pub(super) struct Homes {
@@ -30,8 +31,10 @@ pub(super) struct Homes {
     contents: Vec<Arc<DirContents>>,
     /// Partitions found on disk at start and not claimed yet, by name.
     found: BTreeMap<(String, i32), usize>,
-    /// Directory of every partition that has a home.
-    settled: BTreeMap<PartitionKey, usize>,
+    /// What holds every partition that has a home.
+    settled: BTreeMap<PartitionKey, Holder>,
+    /// Partitions whose directory the controller does not know.
+    unassigned: Vec<(TopicId, PartitionId, Uuid)>,
 }
 
 impl Homes {
@@ -67,8 +70,8 @@ impl Homes {
         let contents = dirs.contents.clone();
         let ids = dirs.contents.iter().map(|dir| dir.meta.directory_id.unwrap_or(Uuid::ZERO));
         let dirs = ids.map(|id| (id, 0)).collect();
-        let settled = BTreeMap::new();
-        Self { broker, map, file, dirs, contents, found, settled }
+        let (settled, unassigned) = (BTreeMap::new(), Vec::new());
+        Self { broker, map, file, dirs, contents, found, settled, unassigned }
     }
 
     /// Homes for every partition of this node that `delta` brings; frees those it takes away.
@@ -77,7 +80,7 @@ impl Homes {
             for (partition, _) in topic.partitions() {
                 let key = PartitionKey { topic: topic.id, partition };
                 self.map.remove(key);
-                if let Some(dir) = self.settled.remove(&key) {
+                if let Some(Holder::Dir(dir)) = self.settled.remove(&key) {
                     self.dirs[dir].1 -= 1;
                 }
             }
@@ -95,10 +98,9 @@ impl Homes {
         let keys: Vec<_> = fresh.iter().map(|(topic, partition)| key(topic, *partition)).collect();
         let cores = self.map.place(keys.iter().copied());
         let homes = fresh.iter().zip(keys).zip(cores).map(|((place, key), core)| {
-            let dir = self.dir(place.0, place.1);
-            self.settled.insert(key, dir);
-            self.dirs[dir].1 += 1;
-            (key, Home { core, dir })
+            let holder = self.holder(place.0, place.1);
+            self.settled.insert(key, holder);
+            (key, Home { core, holder })
         });
         homes.collect()
     }
@@ -130,21 +132,41 @@ impl Homes {
         (self.file.clone(), self.map.encode())
     }
 
-    fn dir(&mut self, topic: &Topic, partition: PartitionId) -> usize {
-        if let Some(dir) = self.found.remove(&(topic.name.to_string(), partition.0)) {
-            return dir;
-        }
-        // One that was here and is gone must not be made anew elsewhere.
-        let known = self.contents.iter().position(|dir| dir.knows(topic.id, partition.0));
-        if let Some(dir) = known {
-            return dir;
-        }
+    /// Partitions whose directory the controller does not know yet, and the ids of those.
+    pub(super) fn take_unassigned(&mut self) -> Vec<(TopicId, PartitionId, Uuid)> {
+        std::mem::take(&mut self.unassigned)
+    }
+
+    fn holder(&mut self, topic: &Topic, partition: PartitionId) -> Holder {
         let assigned = topic.partition(partition).and_then(|p| p.directory_of(self.broker));
-        let assigned = assigned.and_then(|id| self.dirs.iter().position(|(known, _)| *known == id));
-        assigned.unwrap_or_else(|| {
-            let emptiest = self.dirs.iter().enumerate().min_by_key(|(_, (_, count))| *count);
-            emptiest.map(|(index, _)| index).expect("a node has at least one log directory")
-        })
+        let assigned = assigned.filter(|id| !directory::is_reserved(*id));
+        let dir = match (self.known(topic, partition), assigned) {
+            (Some(dir), _) => dir,
+            (None, Some(id)) => match self.dirs.iter().position(|(known, _)| *known == id) {
+                Some(dir) => dir,
+                None => return Holder::Missing(id),
+            },
+            (None, None) => self.emptiest(),
+        };
+        let (id, count) = &mut self.dirs[dir];
+        *count += 1;
+        if assigned != Some(*id) && !directory::is_reserved(*id) {
+            self.unassigned.push((topic.id, partition, *id));
+        }
+        Holder::Dir(dir)
+    }
+
+    /// The directory that has the partition, or had it: one that is gone from there must not be
+    /// made anew elsewhere.
+    fn known(&mut self, topic: &Topic, partition: PartitionId) -> Option<usize> {
+        let found = self.found.remove(&(topic.name.to_string(), partition.0));
+        let knows = |dir: &Arc<DirContents>| dir.knows(topic.id, partition.0);
+        found.or_else(|| self.contents.iter().position(knows))
+    }
+
+    fn emptiest(&self) -> usize {
+        let emptiest = self.dirs.iter().enumerate().min_by_key(|(_, (_, count))| *count);
+        emptiest.map(|(index, _)| index).expect("a node has at least one log directory")
     }
 }
 

@@ -10,8 +10,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use config::Config;
+use engine::ids::{PartitionId, TopicId};
 use futures_util::future::join_all;
+use replication::controller::directories::AssignDirectories;
 use replication::image::{self, ConfigResource, Image};
+use wire::primitives::Uuid;
 
 use super::Meta;
 use super::proposal::Finish;
@@ -56,9 +59,11 @@ impl Publishes {
 /// Publishes for ever.
 pub(super) async fn run(meta: Rc<Meta>, wanted: flume::Receiver<()>) {
     let ending = Ending(Rc::clone(&meta));
+    meta.tell_directories();
     while let Ok(()) = wanted.recv_async().await {
         let answers = meta.publishes.take();
         meta.publish(|| answers.into_iter().for_each(|finish| finish(Ok(())))).await;
+        meta.tell_directories();
         meta.snapshot_if_due().await;
     }
     drop(ending);
@@ -121,6 +126,38 @@ impl Meta {
         }
     }
 
+    /// Tells the controller which directories hold partitions, where it does not know. What fails
+    /// is tried again at the next start.
+    fn tell_directories(self: &Rc<Self>) {
+        let unassigned = self.homes.borrow_mut().take_unassigned();
+        if unassigned.is_empty() {
+            return;
+        }
+        let meta = Rc::clone(self);
+        let telling = async move {
+            for assignments in unassigned.chunks(ASSIGNMENTS_MAX) {
+                meta.assign_directories(assignments.to_vec()).await;
+            }
+        };
+        self.core.rt.spawn("directories", telling).detach();
+    }
+
+    async fn assign_directories(self: &Rc<Self>, assignments: Vec<(TopicId, PartitionId, Uuid)>) {
+        let meta = Rc::clone(self);
+        let assigned = self.propose_only(move |desk, _| {
+            let (broker, epoch) = (meta.core.node.id, meta.broker_epoch());
+            desk.assign_directories(&AssignDirectories { broker, epoch, assignments })
+        });
+        let refusal = match assigned.await {
+            Ok(Ok(_)) => return,
+            Ok(Err(refusal)) => refusal.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(
+            "the controller does not know which directories partitions are in: {refusal}"
+        );
+    }
+
     /// Writes the map of cores. It may be lost: places are a matter of speed alone.
     async fn save_homes(&self) {
         let (file, bytes) = self.homes.borrow().file();
@@ -144,3 +181,6 @@ impl Meta {
         config
     }
 }
+
+/// Partitions in one request, as in Kafka.
+const ASSIGNMENTS_MAX: usize = 2048;

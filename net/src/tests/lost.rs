@@ -88,6 +88,32 @@ fn a_partition_of_several_directories_is_not_made_anew_in_another() {
 }
 
 #[test]
+fn partitions_of_a_log_directory_that_is_gone_wait_for_it() {
+    let mut node = filled(6, &["log.dirs=/a,/b"]);
+    let held = on_disk(&node, async |rt| {
+        let mut held = Vec::new();
+        for partition in 0..6 {
+            held.push(rt.exists(Path::new(&format!("/a/t-{partition}"))).await?);
+        }
+        rt.rename(Path::new("/b"), Path::new("/away")).await?;
+        Ok(held)
+    });
+    assert!(held.contains(&true) && held.contains(&false), "{held:?}");
+    for _ in 0..2 {
+        // An empty disk is mounted there now, or none; it is taken for a new one.
+        node.boot();
+        assert_eq!(producible(&node, 6), held);
+        node.stop();
+    }
+    on_disk(&node, async |rt| {
+        rt.remove_dir_all(Path::new("/b")).await?;
+        rt.rename(Path::new("/away"), Path::new("/b")).await
+    });
+    node.boot();
+    assert_eq!(producible(&node, 6), [true; 6]);
+}
+
+#[test]
 fn a_partition_that_is_there_twice_is_refused() {
     let mut node = filled(2, &["log.dirs=/a,/b"]);
     on_disk(&node, async |rt| {
