@@ -95,6 +95,8 @@ pub(super) struct State {
     grow_to: u64,
     /// The file is being made longer now.
     growing: bool,
+    /// Until then the file does not grow ahead of its data: the disk was full for that.
+    no_growth_ahead_until: Option<Instant>,
     grow_error: Option<LogError>,
     /// Until then appends are refused, since there was no room for one: those that were sent behind
     /// it, and might get some, must not get in before it is sent again.
@@ -179,6 +181,7 @@ impl Appender {
                 allocated: spec.allocated,
                 grow_to: 0,
                 growing: false,
+                no_growth_ahead_until: None,
                 grow_error: None,
                 refusal: None,
                 sync_to: 0,
@@ -241,7 +244,8 @@ impl Appender {
                 .await?;
         }
         self.cx.dirty.room().await;
-        Ok(())
+        // That may have taken long.
+        self.failure().map_or(Ok(()), Err)
     }
 
     fn room_for(&self, bytes: u64) -> Result<bool, LogError> {
@@ -594,7 +598,9 @@ impl Appender {
         }
         // Not ahead of the data of a file that is being closed; but an append that waits holds the
         // log's lock, and whoever closes may wait for that.
-        let growth = state.wanted_growth().filter(|growth| growth.need > 0 || !state.closing)?;
+        let now = self.cx.rt.now();
+        let ahead = !state.closing && state.no_growth_ahead_until.is_none_or(|until| until <= now);
+        let growth = state.wanted_growth().filter(|growth| growth.need > 0 || ahead)?;
         state.growing = true;
         Some(growth)
     }
@@ -615,6 +621,7 @@ impl Appender {
                         self.cx.metrics.disk_full.inc();
                         state.grow_error = Some(LogError::DiskFull { log });
                     }
+                    state.no_growth_ahead_until = Some(self.cx.rt.now() + NO_GROWTH_AHEAD);
                 }
                 Err(error) => {
                     drop(state);
@@ -676,6 +683,8 @@ const PARTIAL_WHILE_BUSY: u64 = 256 * 1024;
 const UNWRITTEN_MAX: u64 = 8 << 20;
 /// As long as requests that a producer sent one behind the other take to arrive, and some.
 const REFUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
+/// A full disk is asked for room that nobody needs yet this often.
+const NO_GROWTH_AHEAD: Duration = Duration::from_secs(1);
 /// Steps in which the file grows: small at first, since many partitions stay small.
 const GROWTH_MIN: u64 = 64 * 1024;
 const GROWTH_MAX: u64 = 8 << 20;

@@ -56,7 +56,7 @@ impl Log {
         Entry {
             topic_id: self.site.topic_id.0.0,
             partition: self.site.partition,
-            log_start: state.log_start,
+            log_start: state.log_start.max(self.intended_start.get()),
             high_watermark: self.high_watermark.get(),
             segment: segment.base,
             position: segment.size(),
@@ -76,7 +76,7 @@ impl Log {
     /// The entry of a log of which only this is known for sure: that it is there, and where it
     /// starts.
     pub(crate) fn bare_entry(&self) -> Entry {
-        let log_start = self.log_start();
+        let log_start = self.noted_log_start();
         Entry {
             topic_id: self.site.topic_id.0.0,
             partition: self.site.partition,

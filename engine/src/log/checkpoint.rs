@@ -27,7 +27,7 @@ pub(crate) struct Checkpoint {
 pub(crate) struct Entry {
     pub(crate) topic_id: [u8; 16],
     pub(crate) partition: i32,
-    /// First readable offset; moved by DeleteRecords only after this was written.
+    /// First readable offset; DeleteRecords moves it only after this was written.
     pub(crate) log_start: i64,
     /// High watermark then; a hint.
     pub(crate) high_watermark: i64,

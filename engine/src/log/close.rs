@@ -11,6 +11,7 @@ use super::appender::Appender;
 use super::blocks::Pages;
 use super::recovery::EPOCHS_FILE;
 use super::segment::Segment;
+use super::truncate::remove_if_there;
 use super::{FileKind, Log, text};
 use crate::error::LogError;
 
@@ -113,7 +114,13 @@ impl Log {
         let times = self.save(segment, FileKind::TimeIndex, &times).await;
         if offsets.is_ok() && times.is_ok() {
             segment.set_saved(entries);
+            return;
         }
+        // Part of an index would be taken for all of it; without a file it is made again.
+        for kind in [FileKind::Index, FileKind::TimeIndex] {
+            let _ = remove_if_there(&self.site.cx.rt, &segment.path(kind)).await;
+        }
+        segment.set_saved((0, 0));
     }
 
     /// Writes the aborted transactions.

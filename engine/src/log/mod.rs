@@ -84,6 +84,8 @@ pub(crate) struct Log {
     listener: RefCell<Option<Rc<dyn Fn()>>>,
     /// As the partition last set it; kept for checkpoints.
     pub(crate) high_watermark: Cell<i64>,
+    /// Where the log is to start once that is durable; never behind the high watermark.
+    intended_start: Cell<i64>,
     /// Changes that a checkpoint would note, and how many the last one did.
     changes: Cell<u64>,
     captured: Cell<u64>,
@@ -192,10 +194,11 @@ impl Log {
 
     /// Notes that leadership `epoch` starts at `start`.
     pub(crate) fn start_epoch(&self, epoch: i32, start: i64) {
-        self.note_change();
         let mut state = self.state.borrow_mut();
         if state.epochs.assign(epoch, start) {
             state.epochs_changed = true;
+            drop(state);
+            self.note_change();
         }
     }
 
@@ -237,6 +240,17 @@ impl Log {
             config::Durability::Sync => progress.synced,
             config::Durability::WriteCache => progress.written,
         }
+    }
+
+    /// Lets the next checkpoint say that the log starts at `to`, which it does not yet.
+    pub(crate) fn intend_log_start(&self, to: i64) {
+        self.note_change();
+        self.intended_start.set(to.max(self.intended_start.get()));
+    }
+
+    /// The log start as a checkpoint has it.
+    pub(crate) fn noted_log_start(&self) -> i64 {
+        self.log_start().max(self.intended_start.get())
     }
 
     /// Moves the first readable offset up.

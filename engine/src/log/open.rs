@@ -180,6 +180,7 @@ async fn assemble(site: Site, spec: &LogSpec, mut found: Recovered) -> Result<Rc
             turn: FifoLock::default(),
             files: FifoLock::default(),
             high_watermark: Cell::new(found.high_watermark),
+            intended_start: Cell::new(found.log_start),
             changes: Cell::new(1),
             captured: Cell::new(0),
             leftover: RefCell::new(found.leftover),
@@ -323,6 +324,10 @@ async fn list(rt: &Rt, path: &Path) -> Result<Listing, OpenError> {
         }
     }
     snapshots.sort_unstable();
+    // Those of earlier stops: the last one, and those where a segment begins, say as much.
+    let newest = snapshots.last().copied();
+    let stale = snapshots.iter().filter(|at| Some(**at) != newest && !segments.contains_key(at));
+    leftovers.extend(stale.map(|&at| FileKind::Snapshot.name(at)));
     let orphans = beside.into_iter().filter(|(base, _)| !segments.contains_key(base));
     leftovers.extend(orphans.map(|(_, name)| name));
     Ok(Listing { segments, snapshots, leftovers })

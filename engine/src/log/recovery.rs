@@ -480,6 +480,7 @@ pub(super) fn adopt_indexes(segment: &Segment, indexes: Indexes) {
         let offset = segment.base + i64::from(relative);
         segment.set_newest(Newest { timestamp_ms, offset });
     }
+    segment.set_saved((indexes.offsets.len(), indexes.times.len()));
     segment.set_indexes(Some(indexes));
 }
 

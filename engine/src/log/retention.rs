@@ -33,7 +33,11 @@ impl Log {
         let mut segments = self.segments_from(i64::MIN);
         if gone == segments.len() {
             // There is always a segment to append to.
-            self.roll().await?;
+            match self.roll().await {
+                // What goes makes the room for it.
+                Err(LogError::DiskFull { .. }) => drop(segments.pop()),
+                rolled => rolled?,
+            }
         }
         segments.truncate(gone);
         for segment in &segments {
@@ -42,7 +46,7 @@ impl Log {
         let place = self.site.place.get();
         let synced = self.site.cx.rt.sync_dir(&place).await;
         synced.map_err(|error| LogError::io("sync", &place, &error))?;
-        Ok(gone)
+        Ok(segments.len())
     }
 
     /// How many segments from the front may go.

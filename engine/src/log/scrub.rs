@@ -53,6 +53,9 @@ impl LogDir {
             for segment in closed {
                 match log.scrub_segment(&segment, bytes_per_second).await {
                     Ok(()) | Err(LogError::Closed | LogError::Retry) => {}
+                    Err(error) if !matches!(error, LogError::Corrupt { .. }) => {
+                        tracing::warn!(log = &*log.site.name, %error, "a segment is not looked at");
+                    }
                     Err(error) => {
                         bad += 1;
                         log.site.cx.metrics.damage_found.inc();
@@ -72,13 +75,16 @@ impl Log {
         bytes_per_second: u64,
     ) -> Result<(), LogError> {
         segment.load_sidecar(&self.site.cx).await?;
+        let size = segment.size();
         let whole = segment.covered() == Some(segment.size());
         let result = match whole {
             true => self.compare(segment, bytes_per_second).await,
             false => self.check_and_cover(segment, bytes_per_second).await,
         };
         let gone = !self.segments_from(segment.base).iter().any(|s| Rc::ptr_eq(s, segment));
-        if gone { Err(LogError::Retry) } else { result }
+        // A truncation cut it, and appends go on there.
+        let cut = segment.is_pinned() || segment.size() != size;
+        if gone || cut { Err(LogError::Retry) } else { result }
     }
 
     async fn compare(&self, segment: &Rc<Segment>, rate: u64) -> Result<(), LogError> {
@@ -117,8 +123,11 @@ impl Log {
             }
         }
         sidecar.close();
-        segment.set_sidecar(sidecar);
         let _files = self.files.lock().await;
+        if segment.is_pinned() || segment.size() != size {
+            return Err(LogError::Retry);
+        }
+        segment.set_sidecar(sidecar);
         if let Some(pages) = segment.pages_to_save() {
             self.save_blocks(segment, pages).await;
         }

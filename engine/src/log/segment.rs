@@ -408,7 +408,11 @@ impl Segment {
     /// Lets go of what can be read again: the open file, the indexes, the checksums.
     pub(super) fn rest(&self) {
         self.close_file();
-        self.set_indexes(None);
+        let entries = self.with_indexes(|i| (i.offsets.len(), i.times.len()));
+        // What could not be written is only here.
+        if entries == Some(self.saved.get()) {
+            self.set_indexes(None);
+        }
         *self.sidecar.borrow_mut() = None;
         if !self.txns_changed.get() {
             *self.txns.borrow_mut() = None;

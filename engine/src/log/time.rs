@@ -9,6 +9,7 @@ use super::segment::Segment;
 use crate::batch::header::BatchView;
 use crate::batch::search::{self, Dated, SearchError};
 use crate::batch::validate::OPENED_BYTES_MAX;
+use crate::compress::DecompressError;
 use crate::error::LogError;
 use crate::ids::Offset;
 
@@ -75,7 +76,14 @@ impl Log {
         let batch = self.whole_batch(&place).await?;
         let view = BatchView::decode(&batch).map_err(|e| bad(&place, &e))?;
         let mut scratch = self.site.cx.scratch.borrow_mut();
-        search::latest(&view, &mut scratch, OPENED_BYTES_MAX).map_err(|e| bad(&place, &e))
+        match search::latest(&view, &mut scratch, OPENED_BYTES_MAX) {
+            // Its header says nearly as much.
+            Err(SearchError::Compressed(DecompressError::TooLarge { .. })) => {
+                let offset = Offset(place.header.last_offset().0.min(below - 1));
+                Ok(Some(Dated { offset, timestamp: place.header.max_timestamp }))
+            }
+            found => found.map_err(|error| bad(&place, &error)),
+        }
     }
 
     /// The largest timestamp of a segment's batches below offset `below`; −1 without one.
@@ -162,8 +170,15 @@ impl Log {
     ) -> Result<Option<Dated>, LogError> {
         let view = BatchView::decode(batch).map_err(|error| bad(place, &error))?;
         let mut scratch = self.site.cx.scratch.borrow_mut();
-        search::first_at(&view, at_ms, Offset(log_start), &mut scratch, OPENED_BYTES_MAX)
-            .map_err(|error: SearchError| bad(place, &error))
+        let from = Offset(log_start);
+        match search::first_at(&view, at_ms, from, &mut scratch, OPENED_BYTES_MAX) {
+            // Whoever reads from its front on misses nothing.
+            Err(SearchError::Compressed(DecompressError::TooLarge { .. })) => {
+                let offset = place.header.base_offset.max(from);
+                Ok(Some(Dated { offset, timestamp: place.header.max_timestamp }))
+            }
+            found => found.map_err(|error| bad(place, &error)),
+        }
     }
 }
 

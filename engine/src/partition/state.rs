@@ -65,6 +65,9 @@ impl Partition {
     /// Takes the lead, or learns of a changed in-sync set under the same epoch. A new epoch starts
     /// at the log's end.
     pub fn become_leader(&self, spec: LeaderSpec) {
+        if self.is_past(spec.epoch) {
+            return;
+        }
         let log_end = self.log.log_end();
         self.log.start_epoch(spec.epoch.0, log_end);
         let before = *self.role.borrow();
@@ -77,8 +80,24 @@ impl Partition {
         self.on_progress();
     }
 
+    /// Whether a leadership is over, and said so: batches of it behind those of a later one would
+    /// not be taken for part of the log after a crash.
+    fn is_past(&self, epoch: LeaderEpoch) -> bool {
+        let newest =
+            self.log.epochs(|epochs| epochs.latest()).map_or(LeaderEpoch::NONE, LeaderEpoch);
+        let past = epoch < newest.max(self.leader_epoch());
+        if past {
+            let (name, newest) = (self.name(), newest.0);
+            tracing::error!(partition = &*name, epoch = epoch.0, newest, "an epoch that is over");
+        }
+        past
+    }
+
     /// Follows the leader of `spec.epoch` from now on. Whoever waits here is told to go there.
     pub fn become_follower(&self, spec: FollowerSpec) {
+        if spec.epoch < self.leader_epoch() {
+            return;
+        }
         *self.role.borrow_mut() = Role::Follower(spec);
         self.changed();
     }

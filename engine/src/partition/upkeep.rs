@@ -57,21 +57,23 @@ impl Partition {
                 log_end: offsets.high_watermark,
             });
         }
-        if to > self.log.log_start() {
-            self.log.raise_log_start(to);
-            self.changed();
-        }
-        // Also when another request moved the start, and waits or failed.
-        let start = self.log.log_start();
-        if start > self.noted_start.get() {
+        // Also when the start was moved on a full disk.
+        let to = to.max(self.log.log_start());
+        if to > self.noted_start.get() {
+            self.log.intend_log_start(to);
             match self.spec.log_dir.checkpoint().await {
-                Ok(()) => self.noted_start.set(start.max(self.noted_start.get())),
+                Ok(()) => self.noted_start.set(to.max(self.noted_start.get())),
                 // Deleting is how room comes back: it must not need any.
                 Err(LogError::Io { kind: ErrorKind::StorageFull, .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Offset(start))
+        // Nobody sees a start that a crash may undo.
+        if to > self.log.log_start() {
+            self.log.raise_log_start(to);
+            self.changed();
+        }
+        Ok(Offset(self.log.log_start()))
     }
 
     /// Ends the partition for good: it stops serving, its directory is renamed so that a restart

@@ -167,7 +167,7 @@ impl LogDir {
                 let first = || Known { entry: log.bare_entry(), inherited: false };
                 let known = entries.entry(key).or_insert_with(first);
                 // True whatever else could not be noted.
-                known.entry.log_start = log.log_start();
+                known.entry.log_start = log.noted_log_start();
             }
         }
     }

@@ -3,6 +3,7 @@
 mod aside;
 mod basics;
 mod bounds;
+mod careful;
 mod damage;
 mod interrupted;
 mod kept;
