@@ -69,8 +69,7 @@ async fn live(rt: Rt, model: Shared, seed: u64, steps: u64) {
         model.epoch
     };
     let partition = kit.open(config(seed_of(&model))).await.expect("opens");
-    check_start(&partition, &model).await;
-    partition.become_leader(alone(epoch));
+    check_start(&partition, &model, epoch).await;
     let all_safe = partition.offsets();
     assert_eq!(all_safe.high_watermark, all_safe.log_end, "a lone leader has all it recovered");
     for _ in 0..steps {
@@ -89,7 +88,7 @@ fn seed_of(model: &Shared) -> u64 {
     model.borrow().next_tag >> 32
 }
 
-async fn check_start(partition: &Rc<Partition>, model: &Shared) {
+async fn check_start(partition: &Rc<Partition>, model: &Shared, epoch: i32) {
     let offsets = partition.offsets();
     if std::env::var_os("ODRADEK_TRACE").is_some() {
         eprintln!(" step start {offsets:?} {:?}", partition.recovery());
@@ -97,7 +96,7 @@ async fn check_start(partition: &Rc<Partition>, model: &Shared) {
     let (safe, log_start) = (model.borrow().safe, model.borrow().log_start);
     assert!(offsets.log_end.0 >= safe, "lost: {} of {safe} acknowledged", offsets.log_end);
     assert!(offsets.log_start.0 >= log_start, "log start went back to {}", offsets.log_start);
-    partition.become_leader(alone(0));
+    partition.become_leader(alone(epoch));
     let found = read_all(partition, offsets.log_start.0).await;
     let mut model = model.borrow_mut();
     // What the log lost at its end never happened.
