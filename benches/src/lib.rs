@@ -1,15 +1,10 @@
-//! Inputs of the micro-benchmarks in `benches/`: made once, the same in every run.
+//! What single operations of the hot path cost.
+//!
+//! - [`input`]: batches, requests and logs to work on, the same in every run.
+//! - [`ops`]: the operations that need no runtime, ready to be repeated.
+//! - [`counts`]: their instructions, counted by callgrind and compared with `counts.toml`; a gate.
+//! - `../benches`: their times, and those of what needs a runtime, by criterion; for people.
 
-use engine::batch::{BatchBuilder, BatchOptions, NewRecord};
-use engine::compress::Codecs;
-
-/// A batch of `count` records of `value_bytes` each, as a producer sends it.
-#[must_use]
-pub fn batch(count: usize, value_bytes: usize) -> Vec<u8> {
-    let value: Vec<u8> = (0..value_bytes).map(|i| (i * 31 % 251) as u8).collect();
-    let mut builder = BatchBuilder::new(BatchOptions::default());
-    for _ in 0..count {
-        builder.push(&NewRecord { timestamp: 1, value: Some(&value), ..NewRecord::default() });
-    }
-    builder.build(&mut Codecs::default())
-}
+pub mod counts;
+pub mod input;
+pub mod ops;
