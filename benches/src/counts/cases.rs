@@ -2,7 +2,7 @@
 
 use engine::compress::Codec;
 
-use crate::ops::{Op, batch, checksum, codec, image, log, mesh, producer};
+use crate::ops::{Op, batch, checksum, codec, fetch, image, log, mesh, producer};
 
 /// One operation to count.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,7 @@ pub const CASES: &[Case] = &[
     case("log/append/100x100B", || log::append(100, 100)),
     case("log/look_up", log::look_up),
     case("log/read/64KiB", || log::read(64 << 10)),
+    case("fetch/assemble/10", || fetch::assemble(10)),
 ];
 
 /// Repetitions that one count is the mean of: enough that a vector that grows now and then does

@@ -101,7 +101,12 @@ pub fn encode_fetch_answer(partitions: u32) -> Op {
 }
 
 /// One frame, into the buffers of the one before.
-fn encode(spent: &mut Encoded, api: ApiKey, version: i16, body: impl FnOnce(&mut Writer)) {
+pub(super) fn encode(
+    spent: &mut Encoded,
+    api: ApiKey,
+    version: i16,
+    body: impl FnOnce(&mut Writer),
+) {
     let mut w = Writer::recycle(std::mem::take(spent));
     let frame = w.begin_frame();
     ResponseHeader { correlation_id: 7 }.encode(&mut w, api, version);

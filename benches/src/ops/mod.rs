@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod checksum;
 pub mod codec;
+pub mod fetch;
 pub mod image;
 pub mod log;
 pub mod mesh;
