@@ -92,7 +92,7 @@ impl Core {
     pub(in crate::rt) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         // A task of a crashed node that spawns while it is dropped gets nothing.
         if self.is_alive() {
-            self.shared.sched.spawn(self.node, Box::pin(task));
+            self.shared.sched.spawn(self.node, self.id, Box::pin(task));
         }
     }
 

@@ -274,9 +274,20 @@ impl World {
             of.disks.clone()
         };
         self.shared.sched.note(u64::from(node.0) << 8 | 1);
+        self.shared.sched.resume(node, true);
         drop(self.shared.sched.take_tasks(Some(node)));
         self.shared.sched.random(|rng| disks.crash(kind, rng));
         self.shared.node_lost(node, kind);
+    }
+
+    /// Lets a core stand still for `time`, or until the node crashes, as one does whose process or
+    /// machine is stopped for a while: what its tasks wait for comes meanwhile, and they see it all
+    /// at once after that.
+    pub fn pause(&self, node: NodeId, core: CoreId, time: Duration) {
+        let until = self.now() + time;
+        self.shared.sched.pause(node, core, until);
+        let shared = Rc::clone(&self.shared);
+        self.shared.sched.call_at(until, move || shared.sched.resume(node, false));
     }
 
     /// Brings a crashed node up again, on the same disks; its cores wait to be started.

@@ -19,7 +19,7 @@ use std::{
 };
 
 use super::{super::rng::Rng, NodeId};
-use crate::rt::Instant;
+use crate::{ids::CoreId, rt::Instant};
 
 /// Scheduler state. Everything is behind its own cell: nothing stays borrowed while a task runs.
 pub(super) struct Sched {
@@ -28,6 +28,8 @@ pub(super) struct Sched {
     trace: Cell<u64>,
     tasks: RefCell<slab::Slab<Task>>,
     ready: Ready,
+    /// Cores that stand still.
+    paused: RefCell<BTreeMap<(NodeId, CoreId), Pause>>,
     events: RefCell<BTreeMap<EventKey, Event>>,
     next_id: Cell<u64>,
     polls: Cell<u64>,
@@ -42,9 +44,16 @@ enum Event {
     Call(Box<dyn FnOnce()>),
 }
 
+/// Until when a core stands still, and its tasks that were to run meanwhile.
+struct Pause {
+    until: Instant,
+    held: Vec<(usize, u64)>,
+}
+
 struct Task {
     id: u64,
     node: NodeId,
+    core: CoreId,
     /// Absent while the task is being polled.
     future: Option<LocalFuture>,
     waker: Waker,
@@ -83,6 +92,7 @@ impl Sched {
             trace: Cell::new(0xcbf2_9ce4_8422_2325),
             tasks: RefCell::default(),
             ready: Ready::default(),
+            paused: RefCell::default(),
             events: RefCell::default(),
             next_id: Cell::new(0),
             polls: Cell::new(0),
@@ -114,7 +124,7 @@ impl Sched {
         f(&mut self.rng.borrow_mut())
     }
 
-    pub(super) fn spawn(&self, node: NodeId, future: LocalFuture) {
+    pub(super) fn spawn(&self, node: NodeId, core: CoreId, future: LocalFuture) {
         let id = self.id();
         let mut tasks = self.tasks.borrow_mut();
         let entry = tasks.vacant_entry();
@@ -128,6 +138,7 @@ impl Sched {
         entry.insert(Task {
             id,
             node,
+            core,
             future: Some(future),
             waker: Waker::from(Arc::clone(&queued)),
             queued,
@@ -146,6 +157,26 @@ impl Sched {
         dead.into_iter()
             .map(|slot| Box::new(tasks.remove(slot)) as Box<dyn std::any::Any>)
             .collect()
+    }
+
+    /// No task of the core runs before `until`.
+    pub(super) fn pause(&self, node: NodeId, core: CoreId, until: Instant) {
+        let mut paused = self.paused.borrow_mut();
+        let pause = paused.entry((node, core)).or_insert(Pause { until, held: Vec::new() });
+        pause.until = pause.until.max(until);
+        self.note(until.as_nanos() ^ u64::from(core.0));
+    }
+
+    /// Ends the pauses of a node's cores: those that are over, or all of them.
+    pub(super) fn resume(&self, node: NodeId, all: bool) {
+        let now = self.now.get();
+        self.paused.borrow_mut().retain(|(of, _), pause| {
+            let over = *of == node && (all || pause.until <= now);
+            if over {
+                lock(&self.ready).append(&mut pause.held);
+            }
+            !over
+        });
     }
 
     pub(super) fn tasks_alive(&self) -> usize {
@@ -266,15 +297,34 @@ impl Sched {
     }
 
     fn choose(&self) -> Option<(usize, u64)> {
-        let mut ready = lock(&self.ready);
-        match ready.len() {
-            0 => None,
-            1 => ready.pop(),
-            len => {
-                let chosen = self.random(|rng| rng.index(len));
-                Some(ready.swap_remove(chosen))
+        loop {
+            let mut ready = lock(&self.ready);
+            let chosen = match ready.len() {
+                0 => return None,
+                1 => ready.pop()?,
+                len => {
+                    let chosen = self.random(|rng| rng.index(len));
+                    ready.swap_remove(chosen)
+                }
+            };
+            drop(ready);
+            if !self.hold(chosen) {
+                return Some(chosen);
             }
         }
+    }
+
+    /// Keeps a task whose core stands still until that goes on.
+    fn hold(&self, (slot, id): (usize, u64)) -> bool {
+        let mut paused = self.paused.borrow_mut();
+        if paused.is_empty() {
+            return false;
+        }
+        let tasks = self.tasks.borrow();
+        let Some(task) = tasks.get(slot).filter(|task| task.id == id) else { return false };
+        let Some(pause) = paused.get_mut(&(task.node, task.core)) else { return false };
+        pause.held.push((slot, id));
+        true
     }
 
     fn event(&self, at: Instant, event: Event) -> EventKey {

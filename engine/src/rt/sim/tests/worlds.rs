@@ -148,3 +148,42 @@ fn run_for_ends_on_time_with_work_left() {
 fn a_deadlock_is_reported() {
     super::super::run(1, |_| std::future::pending::<()>());
 }
+
+#[test]
+fn a_paused_core_sees_later_what_came_meanwhile() {
+    let counter = || {
+        let count = Rc::new(Cell::new(0));
+        (Rc::clone(&count), count)
+    };
+    let world = world(1);
+    let node = world.add_node(2);
+    let beats: Vec<_> = (0..2)
+        .map(|core| {
+            let (count, sink) = counter();
+            world.start_core(node, CoreId(core), move |rt| async move {
+                loop {
+                    rt.sleep(Duration::from_secs(1)).await;
+                    sink.set(sink.get() + 1);
+                }
+            });
+            count
+        })
+        .collect();
+    let seen = || [beats[0].get(), beats[1].get()];
+    world.run_for(Duration::from_millis(10_500));
+    assert_eq!(seen(), [10, 10]);
+    world.pause(node, CoreId(0), Duration::from_secs(5));
+    world.pause(node, CoreId(0), Duration::from_secs(2));
+    world.run_for(Duration::from_millis(4_900));
+    assert_eq!(seen(), [10, 15], "the other core goes on");
+    world.run_for(Duration::from_millis(200));
+    assert_eq!(seen(), [11, 15], "the timer rang meanwhile");
+    world.pause(node, CoreId(0), MINUTE);
+    world.crash(node, Crash::Kill);
+    world.restart(node);
+    let rt = world.rt(node, CoreId(0));
+    let (count, sink) = counter();
+    rt.spawn("again", async move { sink.set(1) }).detach();
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(count.get(), 1, "a crash ends a pause");
+}
