@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::read::ReadBound;
 use super::state::LeaderSpec;
+use super::turned_away::{self, Sent};
 use super::unfinished::Unfinished;
 use super::{Origin, Partition};
 use crate::batch::control::EndTxnMarker;
@@ -21,7 +22,7 @@ use crate::compress::{Codec, Compression};
 use crate::error::AppendError;
 use crate::ids::{LeaderEpoch, Offset};
 use crate::log::Load;
-use crate::producer::{AppendPlan, AppendedBatch, PlanRules, Step};
+use crate::producer::{AppendPlan, AppendedBatch, PlanRules, ProducerError, Step};
 
 /// What a producer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -91,11 +92,30 @@ impl Partition {
         options: AppendOptions,
     ) -> Result<Appended, AppendError> {
         let turn = self.log.turn.lock().await;
+        let appended = self.append_in_turn(&records, options).await;
+        if let Err(error) = &appended
+            && options.origin == Origin::Client
+            && turned_away::is_for_now(error)
+            && let Some(sent) = BatchHeader::decode(&records).ok().and_then(|head| sent(&head))
+        {
+            self.turned_away.borrow_mut().note(self.cx.rt.now(), sent);
+        }
+        drop(turn);
+        self.readers[ReadBound::LogEnd as usize].wake_below(self.log.log_end());
+        appended
+    }
+
+    async fn append_in_turn(
+        &self,
+        records: &Slice,
+        options: AppendOptions,
+    ) -> Result<Appended, AppendError> {
         self.check_open()?;
         let leader = self.leader_for(&options)?;
-        let validated = self.validate(&records, leader.epoch, options.origin)?;
+        let validated = self.validate(records, leader.epoch, options.origin)?;
         let placed = self.place(&validated, leader.epoch, options.origin)?;
-        let plan = match self.plan(&records, &validated, &placed, options)? {
+        self.check_turned_away(&placed[0], options.origin)?;
+        let plan = match self.plan(records, &validated, &placed, options)? {
             ControlFlow::Continue(plan) => plan,
             ControlFlow::Break(known) => return Ok(self.answer_duplicate(&known)),
         };
@@ -109,9 +129,10 @@ impl Partition {
         if self.leader()?.epoch != leader.epoch {
             return Err(AppendError::NotLeader);
         }
-        self.write(&records, &validated, &placed, options.origin, plan);
-        drop(turn);
-        self.readers[ReadBound::LogEnd as usize].wake_below(self.log.log_end());
+        self.write(records, &validated, &placed, options.origin, plan);
+        if !self.turned_away.borrow().is_empty() {
+            self.turned_away.borrow_mut().forget(placed[0].producer_id);
+        }
         let append_time = last.attributes.timestamp_type() == TimestampType::LogAppendTime;
         Ok(Appended {
             first: placed[0].base_offset,
@@ -192,6 +213,25 @@ impl Partition {
         Ok(placed)
     }
 
+    /// A producer that the log does not know begins with what was turned away, if something was.
+    fn check_turned_away(&self, batch: &BatchHeader, origin: Origin) -> Result<(), ProducerError> {
+        let away = self.turned_away.borrow();
+        if away.is_empty() || origin != Origin::Client {
+            return Ok(());
+        }
+        let first = sent(batch).and_then(|sent| away.before(self.cx.rt.now(), sent));
+        let Some(first) = first else { return Ok(()) };
+        if self.log.producers(|producers| producers.get(batch.producer_id).is_some()) {
+            return Ok(());
+        }
+        Err(ProducerError::OutOfOrderSequence {
+            producer_id: batch.producer_id,
+            offset: batch.base_offset,
+            sequence: batch.base_sequence,
+            last: first - 1,
+        })
+    }
+
     fn plan(
         &self,
         records: &Slice,
@@ -253,6 +293,12 @@ impl Partition {
             duplicate: true,
         }
     }
+}
+
+fn sent(batch: &BatchHeader) -> Option<Sent> {
+    let BatchHeader { producer_id: id, producer_epoch: epoch, base_sequence: sequence, .. } =
+        *batch;
+    batch.has_producer().then_some(Sent { id, epoch, sequence })
 }
 
 /// What `compression.type` asks batches to be stored as; `None` for "as they came".

@@ -21,6 +21,7 @@ mod follow;
 mod query;
 mod read;
 mod state;
+mod turned_away;
 mod unfinished;
 mod upkeep;
 mod wait;
@@ -53,6 +54,7 @@ use crate::log::{Log, LogSpec};
 use crate::rt::Rt;
 use crate::waiters::Waiters;
 use state::Role;
+use turned_away::TurnedAway;
 
 /// Which partition to open, and where.
 #[derive(Clone)]
@@ -76,6 +78,7 @@ pub struct Partition {
     log: Rc<Log>,
     recovery: RecoveryReport,
     role: RefCell<Role>,
+    turned_away: RefCell<TurnedAway>,
     /// The log start that a crash does not undo.
     noted_start: Cell<i64>,
     /// Counts changes that waiters have to know of although no offset moved.
@@ -156,6 +159,7 @@ impl Partition {
             log: Rc::clone(&log),
             recovery,
             role: RefCell::new(Role::None),
+            turned_away: RefCell::default(),
             noted_start: Cell::new(log.log_start()),
             changes: Cell::new(0),
             acks: Waiters::default(),

@@ -3,8 +3,10 @@
 use config::TopicConfig;
 
 use super::kit::*;
-use crate::ids::{LeaderEpoch, Offset};
+use crate::error::AppendError;
+use crate::ids::{LeaderEpoch, Offset, ProducerId};
 use crate::partition::*;
+use crate::producer::ProducerError;
 use crate::rt::sim;
 
 #[test]
@@ -145,5 +147,35 @@ fn too_few_in_sync_replicas_are_refused_and_bounded_by_the_replica_count() {
         partition.become_leader(LeaderSpec { replica_count: 1, ..spec });
         assert_eq!(partition.offsets().high_watermark, Offset(1));
         produce(&partition, batch(2, 1, 1)).await;
+    });
+}
+
+#[test]
+fn a_new_producer_begins_with_what_was_turned_away() {
+    sim::run(11, async |rt| {
+        let kit = Kit::start(&rt).await;
+        let partition = kit.open(TopicConfig::default()).await.expect("opens");
+        let of = |sequence| batch_at(1, 1, 1, 1_000, Some((7, 0, sequence)));
+        let append = async |sequence| {
+            partition.append_as_leader(of(sequence), AppendOptions::default()).await
+        };
+        // Two are under way; the partition has no leader when the first comes.
+        let refused = append(0).await;
+        assert!(matches!(refused, Err(AppendError::NotLeader)), "{refused:?}");
+        partition.become_leader(alone(0));
+        let late = append(1).await;
+        let out_of_order = ProducerError::OutOfOrderSequence {
+            producer_id: ProducerId(7),
+            offset: Offset(0),
+            sequence: 1,
+            last: -1,
+        };
+        assert!(matches!(&late, Err(AppendError::Producer(e)) if *e == out_of_order), "{late:?}");
+        // Both come again, in order.
+        assert_eq!(append(0).await.expect("the first").first, Offset(0));
+        assert_eq!(append(1).await.expect("the second").first, Offset(1));
+        // Whoever was not turned away may begin anywhere: what came before may be deleted.
+        let other = batch_at(1, 1, 1, 1_000, Some((8, 0, 5)));
+        produce(&partition, other).await;
     });
 }
