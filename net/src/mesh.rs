@@ -438,8 +438,10 @@ macro_rules! calls {
 }
 
 calls! {
-    /// Puts a new state of the metadata into effect.
-    Publish(publish::Work) -> publish::Outcome, by publish::serve;
+    /// Opens the partitions that a new state of the metadata adds.
+    Prepare(publish::Open) -> publish::Opened, by publish::prepare;
+    /// Puts it into effect.
+    Publish(publish::Work) -> (), by publish::serve;
     /// Has deleted topics removed from the disks.
     Retire(publish::Retire) -> (), by publish::retire;
     /// Finishes what the core's connections have begun.

@@ -1,9 +1,10 @@
 //! Puts a new state of the metadata into effect on one core.
 //!
 //! Core 0 sends every core the same [`Change`] and waits for all before the next, so the steps of
-//! two never mix. On each core: new partitions are opened and changed ones take their role, then
-//! the image is swapped. A client that sees a topic in the new image can use it at once. When all
-//! cores have it, what was deleted goes ([`Retire`]).
+//! two never mix. First new partitions are opened ([`Open`]); when they are on all cores, changed
+//! ones take their role and the image is swapped, core by core. A client that sees a topic in the
+//! new image can use it at once, whichever core it asks. When all cores have it, what was deleted
+//! goes ([`Retire`]).
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -30,22 +31,29 @@ pub(crate) struct Change {
     pub(crate) placed: Vec<(PartitionKey, Home)>,
 }
 
-/// A change to put into effect.
-pub(crate) struct Work(pub(crate) Arc<Change>);
+/// Partitions that a change adds, to be opened before anyone sees them.
+pub(crate) struct Open(pub(crate) Arc<Change>);
 
-/// What it led to on one core.
+/// What opening them led to on one core.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
+pub(crate) struct Opened {
     /// Partitions that could not be opened.
     pub(crate) offline: Vec<PartitionKey>,
 }
 
-/// Puts a change into effect.
-pub(crate) async fn serve(core: Rc<Core>, Work(change): Work) -> Outcome {
+/// Opens what is new.
+pub(crate) async fn prepare(core: Rc<Core>, Open(change): Open) -> Opened {
     for &(key, home) in &change.placed {
         core.partitions.settle(key, home);
     }
-    let outcome = open_new(&core, &change).await;
+    open_new(&core, &change).await
+}
+
+/// A change to put into effect.
+pub(crate) struct Work(pub(crate) Arc<Change>);
+
+/// Puts a change into effect.
+pub(crate) async fn serve(core: Rc<Core>, Work(change): Work) {
     let image = &change.published.image;
     for moved in &change.delta.partitions_changed {
         let key = PartitionKey { topic: moved.topic.id, partition: moved.partition };
@@ -57,7 +65,6 @@ pub(crate) async fn serve(core: Rc<Core>, Work(change): Work) -> Outcome {
     }
     core.set_published(change.published.clone());
     reconfigure(&core, image, &change.delta);
-    outcome
 }
 
 /// The partitions of topics that a change, which every core has, deletes: they go from the disk.
@@ -71,9 +78,9 @@ pub(crate) async fn retire(core: Rc<Core>, Retire(change): Retire) {
 }
 
 /// Opens what is new and this core's, several at a time.
-async fn open_new(core: &Rc<Core>, change: &Change) -> Outcome {
+async fn open_new(core: &Rc<Core>, change: &Change) -> Opened {
     let image = &change.published.image;
-    let mut outcome = Outcome::default();
+    let mut outcome = Opened::default();
     let mut opening = FuturesUnordered::new();
     let mut configs = TopicConfigs { change, last: None };
     for &(key, home) in change.placed.iter().filter(|(_, home)| home.core == core.id()) {

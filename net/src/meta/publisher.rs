@@ -104,15 +104,14 @@ impl Meta {
         };
         let published = Published { image: Arc::new(image), config };
         let change = Arc::new(Change { published, delta, placed });
-        let calls = self
-            .core
-            .mesh
-            .cores()
-            .map(|core| mesh::call(&self.core, core, publish::Work(Arc::clone(&change))));
-        for (core, outcome) in join_all(calls.collect::<Vec<_>>()).await.into_iter().enumerate() {
-            match outcome {
-                Ok(outcome) => self.offline.set(self.offline.get() + outcome.offline.len()),
-                Err(error) => tracing::error!(core, "does not have the newest metadata: {error}"),
+        if !change.placed.is_empty() {
+            self.prepare(&change).await;
+        }
+        let work = |core| mesh::call(&self.core, core, publish::Work(Arc::clone(&change)));
+        let calls: Vec<_> = self.core.mesh.cores().map(work).collect();
+        for (core, outcome) in join_all(calls).await.into_iter().enumerate() {
+            if let Err(error) = outcome {
+                tracing::error!(core, "does not have the newest metadata: {error}");
             }
         }
         answer();
@@ -156,6 +155,18 @@ impl Meta {
         tracing::warn!(
             "the controller does not know which directories partitions are in: {refusal}"
         );
+    }
+
+    /// Has new partitions opened, before any core shows them.
+    async fn prepare(&self, change: &Arc<Change>) {
+        let open = |core| mesh::call(&self.core, core, publish::Open(Arc::clone(change)));
+        let calls: Vec<_> = self.core.mesh.cores().map(open).collect();
+        for (core, opened) in join_all(calls).await.into_iter().enumerate() {
+            match opened {
+                Ok(opened) => self.offline.set(self.offline.get() + opened.offline.len()),
+                Err(error) => tracing::error!(core, "opens no new partitions: {error}"),
+            }
+        }
     }
 
     /// Writes the map of cores. It may be lost: places are a matter of speed alone.

@@ -3,18 +3,24 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use engine::ids::CoreId;
 use engine::rt::sim::{Crash, DiskOptions};
 use engine::rt::{Instant, Rt};
 use futures_util::FutureExt;
-use futures_util::future::join;
+use futures_util::future::{Either, join, join_all, select};
 use replication::controller::create::{CreateTopics, NewTopic};
 use wire::api_key::ApiKey;
 use wire::error_code::ErrorCode;
 use wire::msg::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 use wire::msg::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+use wire::msg::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
+};
+use wire::msg::metadata::{MetadataRequest, MetadataResponse};
 
 use super::ProposeError;
 use crate::testing::{Client, Whole};
@@ -274,6 +280,72 @@ fn a_partition_that_cannot_be_opened_can_be_deleted() {
     assert!(node.stop().iter().all(Result::is_ok));
     node.boot();
     assert_eq!(node.ready().expect("it serves").partitions, (1, 0));
+}
+
+#[test]
+fn a_topic_that_is_shown_is_there_on_every_core() {
+    let node = Whole::start(8, 2, &[]);
+    let mut clients = node.run(|rt, addr| async move {
+        let clients = (0..4).map(|_| Client::connect(&rt, addr));
+        join_all(clients.collect::<Vec<_>>()).await
+    });
+    let paused = Duration::from_secs(3);
+    node.world.pause(node.node, CoreId(1), paused);
+    let (code, offsets) = node.run(|rt, _| async move {
+        // Those of the core that goes on.
+        let mut quick = Vec::new();
+        for mut client in clients.drain(..) {
+            let in_time = rt.sleep(Duration::from_millis(100));
+            let answers = {
+                let asked = pin!(shows(&mut client));
+                matches!(select(asked, in_time).await, Either::Left(_))
+            };
+            if answers {
+                quick.push(client);
+            }
+        }
+        let [mut one, mut other] = quick.try_into().ok().expect("two of four");
+        let seen = async {
+            while !shows(&mut other).await {
+                rt.sleep(Duration::from_millis(20)).await;
+            }
+            latest(&mut other, 4).await
+        };
+        join(one.create("t", 4, &[]), seen).await
+    });
+    assert_eq!(code, ErrorCode::NONE);
+    assert_eq!(offsets, [ErrorCode::NONE; 4]);
+}
+
+/// Whether Metadata has any topic.
+async fn shows(client: &mut Client) -> bool {
+    let request = MetadataRequest { topics: None, ..MetadataRequest::default() };
+    let asked = client.ask(ApiKey::Metadata, 12, &request, |cur| {
+        !MetadataResponse::decode(cur, 12).expect("a response").topics.is_empty()
+    });
+    asked.await.expect("answered")
+}
+
+/// What ListOffsets says of each of the topic's partitions.
+async fn latest(client: &mut Client, partitions: i32) -> Vec<ErrorCode> {
+    let part = |partition_index| ListOffsetsPartition {
+        partition_index,
+        timestamp: -1,
+        ..ListOffsetsPartition::default()
+    };
+    let partitions = (0..partitions).map(part).collect();
+    let topic = ListOffsetsTopic { name: "t", partitions };
+    let request = ListOffsetsRequest {
+        replica_id: -1,
+        topics: vec![topic].into(),
+        ..ListOffsetsRequest::default()
+    };
+    let asked = client.ask(ApiKey::ListOffsets, 7, &request, |cur| {
+        let response = ListOffsetsResponse::decode(cur, 7).expect("a response");
+        let topic = response.topics.first().expect("the topic");
+        topic.partitions.iter().map(|part| ErrorCode(part.error_code)).collect()
+    });
+    asked.await.expect("answered")
 }
 
 /// Of every operation on a slow disk.
