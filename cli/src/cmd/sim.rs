@@ -56,6 +56,7 @@ fn summarize(summary: &Summary, seconds: f64) {
         summary.operations,
         summary.seeds as f64 / seconds.max(1e-9),
     );
+    println!("{:>9} with role changes", summary.role_changes);
     for (fault, times) in &summary.faults {
         println!("{times:>9} {fault}");
     }

@@ -68,9 +68,14 @@ impl Partition {
         if self.is_past(spec.epoch) {
             return;
         }
+        let before = *self.role.borrow();
+        let spec = match self.leader_epoch() {
+            LeaderEpoch::NONE => spec,
+            stale if self.cx.rt.planted(Plant::StaleEpoch) => LeaderSpec { epoch: stale, ..spec },
+            _ => spec,
+        };
         let log_end = self.log.log_end();
         self.log.start_epoch(spec.epoch.0, log_end);
-        let before = *self.role.borrow();
         let others = match before {
             Role::Leader { spec: old, others } if old.epoch == spec.epoch => others,
             _ => None,

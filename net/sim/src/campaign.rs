@@ -19,6 +19,8 @@ pub struct Summary {
     pub operations: u64,
     /// What was done to nodes, and how often.
     pub faults: BTreeMap<Fault, u64>,
+    /// Runs in which partitions changed their roles while the node served.
+    pub role_changes: u64,
     /// Runs that violated something, by seed.
     pub failed: BTreeMap<u64, Vec<Violation>>,
 }
@@ -62,6 +64,7 @@ fn fenced(seed: u64, options: Options) -> Outcome {
             hash: 0,
             operations: 0,
             faults: BTreeMap::new(),
+            role_changes: 0,
             polls: 0,
             virtual_time: std::time::Duration::ZERO,
             violations: vec![violation],
@@ -73,6 +76,7 @@ impl Summary {
     fn add(&mut self, outcome: Outcome) {
         self.seeds += 1;
         self.operations += u64::from(outcome.operations);
+        self.role_changes += u64::from(outcome.role_changes > 0);
         for (fault, times) in outcome.faults {
             *self.faults.entry(fault).or_default() += u64::from(times);
         }

@@ -18,6 +18,7 @@ pub(crate) struct Cluster {
     pub(crate) addr: SocketAddr,
     settings: Vec<String>,
     life: Option<Life>,
+    cores: u16,
 }
 
 /// An incarnation.
@@ -33,11 +34,12 @@ impl Cluster {
     pub(crate) fn new(world: Rc<World>, settings: Vec<String>) -> Self {
         let node = world.add_node(CORES_MAX);
         let addr = SocketAddr::new(world.ip(node), 9092);
-        Self { world, node, addr, settings, life: None }
+        Self { world, node, addr, settings, life: None, cores: 0 }
     }
 
     /// Starts the node, which is down, on so many cores.
     pub(crate) fn start(&mut self, cores: usize) {
+        self.cores = u16::try_from(cores).expect("few");
         if !self.world.is_up(self.node) {
             self.world.restart(self.node);
         }
@@ -60,6 +62,11 @@ impl Cluster {
             });
         }
         self.life = Some(Life { handle, ready, outcome });
+    }
+
+    /// Cores that it was started on last.
+    pub(crate) fn cores(&self) -> u16 {
+        self.cores
     }
 
     /// Whether the node serves.

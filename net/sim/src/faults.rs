@@ -39,11 +39,14 @@ pub enum Fault {
     SlowLink,
     /// All connections break.
     Reset,
+    /// Cores stand still, the first for longer than the controller waits for a sign of life: it
+    /// takes the lead of every partition from this broker, and gives it back.
+    Pause,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::CrashInFormat,
         Self::Kill,
         Self::PowerLoss,
@@ -58,6 +61,7 @@ impl Fault {
         Self::Cut,
         Self::SlowLink,
         Self::Reset,
+        Self::Pause,
     ];
 
     /// Those before it are of a time before clients are there.
@@ -92,11 +96,13 @@ impl fmt::Display for Fault {
             Self::Cut => "cut",
             Self::SlowLink => "slow link",
             Self::Reset => "reset",
+            Self::Pause => "pause",
         })
     }
 }
 
-/// Which faults, each after how many operations: at least one that a disk sees.
+/// Which faults, each after how many operations: at least one that a disk sees, and one that
+/// changes roles.
 pub(crate) fn plan(rng: &mut Rng, operations: u32) -> Vec<(u32, Fault)> {
     let mut plan = Vec::new();
     let disk = [
@@ -108,6 +114,7 @@ pub(crate) fn plan(rng: &mut Rng, operations: u32) -> Vec<(u32, Fault)> {
         Fault::FailedSync,
     ];
     plan.push((moment(rng, operations), *rng.pick(&disk)));
+    plan.push((moment(rng, operations), Fault::Pause));
     for _ in 0..rng.below(4) {
         plan.push((moment(rng, operations), *rng.pick(&Fault::ALL[Fault::FIRST..])));
     }

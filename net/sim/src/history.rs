@@ -31,6 +31,8 @@ pub(crate) struct Batch {
     pub records: Vec<RecordId>,
     /// How often it was sent.
     pub attempts: u32,
+    /// When it was sent first.
+    pub sent: Option<Duration>,
     /// Offset of the first record, once a client was told.
     pub acked: Option<i64>,
     /// The last error that the node answered.
@@ -61,6 +63,8 @@ pub(crate) struct Read {
     pub got: Duration,
     /// The offset asked for.
     pub from: i64,
+    /// The leader epoch that the client named; −1 for none.
+    pub known_epoch: i32,
     /// As answered.
     pub high_watermark: i64,
     /// As answered.

@@ -15,7 +15,7 @@ use engine::rt::sim::{Crash, LinkOptions, NodeId, Plant, SimOptions, World};
 
 use crate::cluster::{CORES_MAX, Cluster};
 use crate::faults::{self, Fault};
-use crate::history::{Event, History, Violation};
+use crate::history::{Event, History, Place, Violation};
 use crate::invariants;
 use crate::rng::Rng;
 use crate::workload::{Client, Scene};
@@ -42,6 +42,8 @@ pub struct Outcome {
     pub operations: u32,
     /// What was done to the node, and how often.
     pub faults: BTreeMap<Fault, u32>,
+    /// Times that partitions changed their leader epoch while the node served.
+    pub role_changes: u32,
     /// Task polls: the simulation's measure of work.
     pub polls: u64,
     /// Virtual time that passed.
@@ -66,6 +68,7 @@ struct Run {
     /// What becomes of a node that ends by itself, before it is started again.
     end: Crash,
     faults: BTreeMap<Fault, u32>,
+    role_changes: u32,
 }
 
 impl Run {
@@ -92,6 +95,7 @@ impl Run {
             clients,
             end: Crash::Kill,
             faults: BTreeMap::new(),
+            role_changes: 0,
         }
     }
 
@@ -120,6 +124,7 @@ impl Run {
             hash: self.world.trace_hash(),
             operations: self.scene.operations.get(),
             faults: self.faults,
+            role_changes: self.role_changes,
             polls: self.world.polls(),
             virtual_time: self.scene.now(),
             violations: invariants::check(&history),
@@ -249,6 +254,7 @@ impl Run {
             }
             Fault::FlippedBit => self.flip_bit(),
             Fault::Reset => self.world.reset_connections(self.cluster.node, self.clients),
+            Fault::Pause => self.change_roles(),
         }
     }
 
@@ -307,6 +313,45 @@ impl Run {
             self.drive(|| scene.operations.get() >= until || scene.busy.get() == 0);
             self.bounce(Crash::PowerLoss);
         }
+    }
+
+    /// Cores stand still until the controller has taken this broker for gone. Whether it has, or
+    /// hears of it in time after all, depends on which task comes first: some tries are needed.
+    fn change_roles(&mut self) {
+        for _ in 0..ROLE_TRIES {
+            let (node, cores) = (self.cluster.node, self.cluster.cores());
+            let Some(before) = self.leader_epochs() else { return };
+            let longest = self.rng.between(SILENCE_MS, SILENCE_MS + 3_000);
+            for core in (0..cores).map(CoreId) {
+                // At times others go on meanwhile, or stand still for longer.
+                let ms = match (core, self.rng.below(3)) {
+                    (CoreId(0), _) | (_, 0) => longest,
+                    (_, 1) => self.rng.below(longest + 1_000),
+                    _ => 0,
+                };
+                self.world.pause(node, core, Duration::from_millis(ms));
+            }
+            self.wait(Duration::from_millis(longest));
+            self.wait_a_little(1_500_000);
+            let Some(after) = self.leader_epochs() else { return };
+            let changed =
+                after.iter().any(|(place, epoch)| before.get(place).is_some_and(|b| b < epoch));
+            if changed {
+                self.scene.say(|| "partitions changed their roles".to_owned());
+                self.role_changes += 1;
+                return;
+            }
+        }
+    }
+
+    /// The leader epochs as Metadata tells them; `None` if the node has ended.
+    fn leader_epochs(&mut self) -> Option<BTreeMap<Place, i32>> {
+        let mut client = Client::new(&self.scene, self.rng.fork());
+        let epochs = self.world.block_on(BOOT_MAX, async move {
+            client.list_topics().await;
+            client.epochs
+        });
+        epochs.filter(|_| !self.cluster.has_ended())
     }
 
     /// A bit of a closed segment turns on the disk, and later back. Whoever reads it meanwhile gets
@@ -401,6 +446,10 @@ const FIRST_START_MICROS: u64 = 15_000;
 /// Of a disk that is not full.
 const ROOM: u64 = 1 << 40;
 const EIO: i32 = 5;
+/// Past the controller's patience with a broker, 9 s.
+const SILENCE_MS: u64 = 9_100;
+/// More than enough for one that changes roles.
+const ROLE_TRIES: u32 = 6;
 /// A run takes some hundreds of polls for each operation, and some 100 000 to start, recover and
 /// be audited.
 const POLLS_PER_OPERATION_MAX: u64 = 100_000;

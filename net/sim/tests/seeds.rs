@@ -1,6 +1,6 @@
 //! Many seeds: no invariant is violated, and a seed says it all.
 
-use sim::{Options, campaign, replay_command, run};
+use sim::{Options, Summary, campaign, replay_command, run};
 
 #[test]
 fn a_thousand_seeds_hold() {
@@ -9,11 +9,14 @@ fn a_thousand_seeds_hold() {
             println!("{violation}\n  {}", replay_command(outcome.seed, OPTIONS));
         }
     });
-    println!("{} operations, {:?}", summary.operations, summary.faults);
+    let Summary { seeds, operations, role_changes, faults, .. } = &summary;
+    println!("{operations} operations, {role_changes} of {seeds} with role changes, {faults:?}");
     assert!(summary.failed.is_empty(), "{} seeds failed", summary.failed.len());
     assert_eq!(summary.seeds, SEEDS);
     assert!(summary.operations >= SEEDS * u64::from(OPTIONS.operations));
     assert!(summary.faults.values().sum::<u64>() >= SEEDS);
+    // A node that its faults keep from serving at the time changes none.
+    assert!(summary.role_changes >= SEEDS * 19 / 20, "roles changed in {}", summary.role_changes);
 }
 
 #[test]

@@ -120,6 +120,7 @@ impl Meta {
         core.rt.spawn("proposer", proposal::run(Rc::clone(&meta), jobs)).detach();
         core.rt.spawn("publisher", publisher::run(Rc::clone(&meta), wanted)).detach();
         core.rt.spawn("metadata-upkeep", upkeep::run(Rc::clone(&meta))).detach();
+        core.rt.spawn("metadata-watch", upkeep::watch(Rc::clone(&meta))).detach();
         core.rt.spawn("metadata-idle", upkeep::move_on(Rc::clone(&meta))).detach();
         Ok(meta)
     }

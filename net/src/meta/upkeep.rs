@@ -1,9 +1,12 @@
-//! What the controller does by the clock: heartbeats of this broker, silent brokers, elections.
+//! What happens by the clock: heartbeats of this broker, and the controller's watch over brokers
+//! that are silent, and its elections.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Meta;
+use replication::controller::Controller;
+
+use super::{Meta, monotonic};
 
 /// Runs for ever.
 pub(super) async fn run(meta: Rc<Meta>) {
@@ -21,11 +24,6 @@ pub(super) async fn run(meta: Rc<Meta>) {
             // Told where it happened.
             Err(_) => continue,
         }
-        while let Ok(Some(silent)) =
-            meta.propose_only(|desk, turn| desk.fence_stale_broker(turn.now)).await
-        {
-            tracing::warn!(broker = silent.0, "fenced: silent for too long");
-        }
         if meta.core.rt.now().since(balanced) >= BALANCE {
             balanced = meta.core.rt.now();
             if let Err(error) = meta.log.partition().housekeep(meta.core.rt.wall_ms()).await {
@@ -34,6 +32,28 @@ pub(super) async fn run(meta: Rc<Meta>) {
             // Both say whether there is more; the rest has its turn next time.
             let _ = meta.propose_only(|desk, _| desk.balance_leaders(ELECTIONS_MAX)).await;
             let _ = meta.propose_only(|desk, _| desk.elect_leaderless(ELECTIONS_MAX)).await;
+        }
+    }
+}
+
+/// Fences brokers that have been silent for too long, for ever. Apart from the heartbeats of this
+/// broker, which is one of them: who is silent is found out in time, however long these take.
+pub(super) async fn watch(meta: Rc<Meta>) {
+    loop {
+        // None while there is no controller, or nobody to watch.
+        let deadline = meta.read(Controller::next_session_deadline).ok().flatten();
+        let left = deadline.map(|at| at.saturating_sub(monotonic(&meta.core)));
+        meta.core.rt.sleep(left.unwrap_or(HEARTBEAT) + PAST_DEADLINE).await;
+        if meta.core.is_draining() {
+            return;
+        }
+        if deadline.is_none() || meta.read(Controller::next_session_deadline) != Ok(deadline) {
+            continue;
+        }
+        while let Ok(Some(silent)) =
+            meta.propose_only(|desk, turn| desk.fence_stale_broker(turn.now)).await
+        {
+            tracing::warn!(broker = silent.0, "fenced: silent for too long");
         }
     }
 }
@@ -62,6 +82,8 @@ pub(super) async fn move_on(meta: Rc<Meta>) {
 
 /// `broker.heartbeat.interval.ms` by default.
 const HEARTBEAT: Duration = Duration::from_secs(2);
+/// At its deadline to the nanosecond a session is still alive.
+const PAST_DEADLINE: Duration = Duration::from_millis(1);
 /// `leader.imbalance.check.interval.seconds` by default.
 const BALANCE: Duration = Duration::from_secs(300);
 /// Elections in one batch, as in Kafka.

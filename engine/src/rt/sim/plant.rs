@@ -1,6 +1,6 @@
 //! Bugs to plant, so that a simulation can show that it would find them.
 //!
-//! Those of the disk live in the simulated disk; those of the engine are asked for by
+//! Those of the disk live in the simulated disk; those of the engine and the node are asked for by
 //! [`crate::rt::Rt::planted`], which on a real node is constantly false.
 
 use std::fmt;
@@ -28,11 +28,15 @@ pub enum Plant {
     WatermarkFromEnd,
     /// An unfinished block is not copied to the chunk that rewrites it.
     TailNotCopied,
+    /// A new leadership goes on under the epoch of the role before it.
+    StaleEpoch,
+    /// A reader's knowledge of the leader epoch is not compared.
+    OldEpochsTaken,
 }
 
 impl Plant {
     /// Every one.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::SkippedSync,
         Self::EarlySync,
         Self::SkippedDirSync,
@@ -43,6 +47,8 @@ impl Plant {
         Self::LostTruncation,
         Self::WatermarkFromEnd,
         Self::TailNotCopied,
+        Self::StaleEpoch,
+        Self::OldEpochsTaken,
     ];
 }
 
@@ -59,6 +65,8 @@ impl fmt::Display for Plant {
             Self::LostTruncation => "lost-truncation",
             Self::WatermarkFromEnd => "watermark-from-end",
             Self::TailNotCopied => "tail-not-copied",
+            Self::StaleEpoch => "stale-epoch",
+            Self::OldEpochsTaken => "old-epochs-taken",
         })
     }
 }

@@ -3,6 +3,7 @@
 mod acked;
 mod alive;
 mod contiguous;
+mod epochs;
 mod exactly_once;
 mod log_start;
 mod offsets;
@@ -45,6 +46,7 @@ const TABLE: &[(&str, Check)] = &[
     ("acked", acked::check),
     ("alive", alive::check),
     ("contiguous", contiguous::check),
+    ("epochs", epochs::check),
     ("exactly_once", exactly_once::check),
     ("log_start", log_start::check),
     ("offsets", offsets::check),

@@ -11,7 +11,7 @@ use wire::msg::metadata::{MetadataRequest, MetadataResponse};
 use wire::primitives::Uuid;
 
 use super::{Client, Topic};
-use crate::history::Event;
+use crate::history::{Event, Place};
 
 pub(super) async fn run(mut client: Client) {
     let mut made = 0;
@@ -141,17 +141,21 @@ impl Client {
         let answer = self.ask(12, &request, |cur, version| {
             let response = MetadataResponse::decode(cur, version)?;
             let topics = response.topics.iter().map(|topic| {
-                let partitions = i32::try_from(topic.partitions.len()).unwrap_or(0);
-                (topic.name.unwrap_or("").to_owned(), topic.topic_id, partitions)
+                let epochs = topic.partitions.iter();
+                let epochs = epochs.map(|part| (part.partition_index, part.leader_epoch));
+                (topic.name.unwrap_or("").to_owned(), topic.topic_id, epochs.collect::<Vec<_>>())
             });
             Ok(topics.collect::<Vec<_>>())
         });
         let listed = answer.await?;
-        for (name, id, partitions) in &listed {
+        for (name, id, epochs) in &listed {
+            for (partition, epoch) in epochs {
+                self.epochs.insert(Place { topic: *id, partition: *partition }, *epoch);
+            }
             let mut topics = self.scene.topics.borrow_mut();
             if topics.iter().all(|known| known.id != *id) {
-                let (name, partitions) = (name.clone(), *partitions);
-                topics.push(Topic { name, id: *id, partitions, doomed: false });
+                let partitions = i32::try_from(epochs.len()).unwrap_or(0);
+                topics.push(Topic { name: name.clone(), id: *id, partitions, doomed: false });
             }
         }
         let topics: Vec<_> = listed.into_iter().map(|(name, id, _)| (name, id)).collect();

@@ -76,6 +76,7 @@ impl Client {
                 min_bytes: 0,
                 max_bytes: 1 << 20,
                 partition_max_bytes: 1 << 20,
+                names_epoch: true,
             };
             let noted = self.scene.history.borrow().reads.len();
             let parts = self.fetch(16, &wish).await.unwrap_or_default();
@@ -104,6 +105,8 @@ impl Client {
                     continue;
                 }
             }
+            // Perhaps the leader epoch has changed.
+            self.list_topics().await;
             if self.scene.now() > deadline {
                 let message = format!("{place} cannot be read from {from}: {code:?}");
                 self.scene.violate("alive", message);

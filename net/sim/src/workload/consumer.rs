@@ -17,6 +17,9 @@ pub(super) async fn run(mut client: Client) {
     let mut ends: BTreeMap<Place, i64> = BTreeMap::new();
     while !client.scene.is_over() {
         client.think().await;
+        if client.rng.one_in(METADATA_ONE_IN) {
+            client.list_topics().await;
+        }
         let wish = wish(&mut client, &positions, &ends);
         if wish.places.is_empty() {
             client.back_off().await;
@@ -43,6 +46,12 @@ pub(super) async fn run(mut client: Client) {
                 ErrorCode::OFFSET_OUT_OF_RANGE => {
                     let start = client.list_offset(part.place, EARLIEST).await;
                     positions.insert(part.place, start.unwrap_or(0));
+                }
+                ErrorCode::NOT_LEADER_OR_FOLLOWER
+                | ErrorCode::FENCED_LEADER_EPOCH
+                | ErrorCode::UNKNOWN_LEADER_EPOCH => {
+                    client.list_topics().await;
+                    client.back_off().await;
                 }
                 _ => client.back_off().await,
             }
@@ -74,6 +83,7 @@ fn wish(
         min_bytes: *client.rng.pick(&[0, 1, 1, 500, 20_000]),
         max_bytes: *client.rng.pick(&[1, 2_000, 1 << 20]),
         partition_max_bytes: *client.rng.pick(&[1, 300, 5_000, 1 << 20]),
+        names_epoch: !client.rng.one_in(3),
     }
 }
 
@@ -111,6 +121,8 @@ impl Client {
     }
 }
 
+/// Clients ask for Metadata from time to time, each at another one.
+const METADATA_ONE_IN: u64 = 15;
 /// ListOffsets' timestamp for the high watermark.
 pub(crate) const LATEST: i64 = -1;
 /// For the log start.

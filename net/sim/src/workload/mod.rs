@@ -13,7 +13,7 @@ mod produce;
 mod reading;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -60,6 +60,8 @@ pub(crate) struct Client {
     pub(crate) scene: Rc<Scene>,
     pub(crate) rng: Rng,
     connection: Option<Connection>,
+    /// Leader epochs as this client was last told by Metadata: it may be wrong by now.
+    pub(crate) epochs: BTreeMap<Place, i32>,
 }
 
 impl Scene {
@@ -160,7 +162,7 @@ impl Scene {
 
 impl Client {
     pub(crate) fn new(scene: &Rc<Scene>, rng: Rng) -> Self {
-        Self { scene: Rc::clone(scene), rng, connection: None }
+        Self { scene: Rc::clone(scene), rng, connection: None, epochs: BTreeMap::new() }
     }
 
     /// Waits a little, as clients do between requests.

@@ -66,8 +66,17 @@ pub(super) fn prepare(
         builder.push(&NewRecord { timestamp, value: Some(&value), ..NewRecord::default() });
     }
     let bytes = Rc::new(builder.build(&mut Codecs::default()));
-    let batch = Batch { place, acks, producer, records, attempts: 0, acked: None, refused: None };
-    history.batches.push(batch);
+    let (acked, refused) = (None, None);
+    history.batches.push(Batch {
+        place,
+        acks,
+        producer,
+        records,
+        attempts: 0,
+        sent: None,
+        acked,
+        refused,
+    });
     Prepared { number, place, count: i32::try_from(count).expect("few"), bytes }
 }
 
@@ -109,7 +118,9 @@ pub(super) fn answers(cur: &mut Cursor<'_>, version: i16) -> Result<Vec<Told>, D
 pub(super) fn note_sent(scene: &Scene, batches: &[&Prepared]) {
     let mut history = scene.history.borrow_mut();
     for batch in batches {
-        history.batches[batch.number].attempts += 1;
+        let noted = &mut history.batches[batch.number];
+        noted.attempts += 1;
+        noted.sent.get_or_insert(scene.now());
         let noted = &history.batches[batch.number];
         history.say(scene.now(), || {
             let Batch { place, acks, producer, .. } = noted;

@@ -21,6 +21,8 @@ pub(super) struct Wish {
     pub(super) min_bytes: i32,
     pub(super) max_bytes: i32,
     pub(super) partition_max_bytes: i32,
+    /// Whether the leader epochs that the client knows are compared.
+    pub(super) names_epoch: bool,
 }
 
 /// One partition's part of the answer.
@@ -49,6 +51,7 @@ impl Client {
         let topics = wish.places.iter().map(|(place, from)| {
             let part = FetchPartition {
                 partition: place.partition,
+                current_leader_epoch: self.known_epoch(wish, *place),
                 fetch_offset: *from,
                 partition_max_bytes: wish.partition_max_bytes,
                 ..FetchPartition::default()
@@ -72,12 +75,19 @@ impl Client {
                 self.scene.violate("alive", format!("{} was not asked for", raw.place));
                 continue;
             };
-            parts.push(self.take_in(raw, from, sent));
+            let known_epoch = self.known_epoch(wish, raw.place);
+            parts.push(self.take_in(raw, from, known_epoch, sent));
         }
         Some(parts)
     }
 
-    fn take_in(&self, raw: RawPart, from: i64, sent: Duration) -> Part {
+    /// As clients that know it say it, and the others don't.
+    fn known_epoch(&self, wish: &Wish, place: Place) -> i32 {
+        let known = self.epochs.get(&place).filter(|_| wish.names_epoch);
+        known.copied().unwrap_or(-1)
+    }
+
+    fn take_in(&self, raw: RawPart, from: i64, known_epoch: i32, sent: Duration) -> Part {
         let RawPart { place, code, high_watermark, log_start, batches } = raw;
         let batches = batches.unwrap_or_else(|what| {
             self.scene.violate("stable", format!("{place} from {from}: {what}"));
@@ -86,7 +96,8 @@ impl Client {
         let next = batches.last().map_or(from, |batch| batch.last + 1);
         if code.is_ok() {
             let got = self.scene.now();
-            let read = Read { place, sent, got, from, high_watermark, log_start, batches };
+            let read =
+                Read { place, sent, got, from, known_epoch, high_watermark, log_start, batches };
             let mut history = self.scene.history.borrow_mut();
             history.say(got, || format!("{read:?}"));
             history.reads.push(read);
