@@ -12,7 +12,10 @@ fn every_planted_bug_is_found() {
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                while let Some(plant) = queue.lock().expect("no one panics with it").pop() {
+                loop {
+                    // Not held while it hunts.
+                    let next = queue.lock().expect("no one panics with it").pop();
+                    let Some(plant) = next else { return };
                     match hunt(plant) {
                         Some(found) => {
                             let first = &found.violations[0];

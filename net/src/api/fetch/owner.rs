@@ -125,11 +125,7 @@ pub(crate) async fn serve(core: Rc<Core>, work: Work) -> Outcome {
 /// Sees what is there, without any I/O.
 fn look(core: &Core, part: &Part, work: &Work) -> Result<Found, ErrorCode> {
     let partition = core.partitions.open(part.key).map_err(|error| error.code())?;
-    let known = match core.rt.planted(Plant::OldEpochsTaken) {
-        true => LeaderEpoch::NONE,
-        false => part.want.epoch,
-    };
-    check_epoch(&partition, known)?;
+    check_epoch(&partition, compared(core, part.want.epoch))?;
     if work.of_replica {
         return Err(match part.want.epoch {
             LeaderEpoch::NONE => ErrorCode::NOT_LEADER_OR_FOLLOWER,
@@ -146,6 +142,14 @@ fn look(core: &Core, part: &Part, work: &Work) -> Result<Found, ErrorCode> {
     let available = partition.available(part.want.from, work.bound);
     found.available = available.map_err(|error| error.code())?;
     Ok(found)
+}
+
+/// The leader epoch that a reader knows, to be compared.
+pub(super) fn compared(core: &Core, known: LeaderEpoch) -> LeaderEpoch {
+    match core.rt.planted(Plant::OldEpochsTaken) {
+        true => LeaderEpoch::NONE,
+        false => known,
+    }
 }
 
 /// Where the log that the reader has leaves this one, if it does (KIP-320, KIP-595).

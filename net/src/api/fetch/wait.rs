@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use replication::cores::PartitionKey;
 use wire::error_code::ErrorCode;
 
-use super::owner::Found;
+use super::owner::{Found, compared};
 use super::plan::Plan;
 use crate::api::Cx;
 use crate::api::errors::check_epoch;
@@ -124,7 +124,7 @@ pub(crate) async fn wait(core: Rc<Core>, work: Wait) {
 /// The partition, if its state is still what the client knows.
 fn served(core: &Core, part: &Part) -> Option<Rc<Partition>> {
     let partition = core.partitions.open(part.key).ok()?;
-    check_epoch(&partition, part.epoch).ok()?;
+    check_epoch(&partition, compared(core, part.epoch)).ok()?;
     Some(partition)
 }
 
