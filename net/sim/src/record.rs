@@ -1,7 +1,7 @@
 //! Records that know themselves: an id that is used once, filler that follows from it, a checksum.
 //!
 //! ```text
-//! id u64 · filler · FNV-1a of both u64
+//! id u64 · filler · a sum over both, u64
 //! ```
 
 /// A record's id: the number of its batch, and its index in it.
@@ -25,10 +25,11 @@ impl RecordId {
         let mut value = Vec::with_capacity(filler + 16);
         value.extend(self.0.to_be_bytes());
         let mut state = self.0 | 1;
-        value.extend((0..filler).map(|_| {
+        while value.len() < filler + 8 {
             state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-            (state >> 56) as u8
-        }));
+            let some = (filler + 8 - value.len()).min(8);
+            value.extend(&(state ^ (state >> 29)).to_be_bytes()[..some]);
+        }
         let sum = checksum(&value);
         value.extend(sum.to_be_bytes());
         value
@@ -43,8 +44,11 @@ impl RecordId {
 }
 
 fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    bytes.chunks(8).fold(0xcbf2_9ce4_8422_2325, |hash, bytes| {
+        let mut word = [0; 8];
+        word[..bytes.len()].copy_from_slice(bytes);
+        let mixed = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ (mixed >> 29)
     })
 }
 

@@ -427,6 +427,11 @@ fn node_settings(rng: &mut Rng) -> Vec<String> {
         "metadata.max.idle.interval.ms=20000".to_owned(),
         format!("log.index.interval.bytes={}", rng.pick(&[0, 100, 4_096])),
     ];
+    // Reached by who pipelines large batches.
+    settings.push("log.segment.bytes=1048576".to_owned());
+    if rng.one_in(2) {
+        settings.push(format!("queued.max.request.bytes={}", rng.pick(&[150_000, 600_000])));
+    }
     // Many short segments, in half of the runs.
     if rng.one_in(2) {
         settings.push(format!("log.roll.ms={}", rng.pick(&[50, 300, 2_000])));

@@ -7,7 +7,7 @@ use wire::error_code::ErrorCode;
 
 use super::Client;
 use super::consumer::EARLIEST;
-use super::produce::{PRODUCE_VERSION, answers, note_sent, note_told, prepare, request};
+use super::produce::{PRODUCE_VERSION, Size, answers, note_sent, note_told, prepare, request};
 use super::reading::Wish;
 use crate::history::{Audit, Place};
 
@@ -41,7 +41,7 @@ impl Client {
     async fn append(&mut self, place: Place) -> bool {
         let deadline = self.scene.now() + PATIENCE;
         loop {
-            let batch = prepare(&self.scene, &mut self.rng, place, -1, None);
+            let batch = prepare(&self.scene, &mut self.rng, place, -1, None, Size::Any);
             let one = [&batch];
             note_sent(&self.scene, &one);
             let told = self.ask(PRODUCE_VERSION, &request(-1, &one), answers).await;

@@ -9,16 +9,28 @@ use wire::msg::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse}
 
 use super::Client;
 use super::produce::{
-    PRODUCE_VERSION, Prepared, Told, answers, note_sent, note_told, prepare, request,
+    PRODUCE_VERSION, Prepared, Size, Told, answers, note_sent, note_told, prepare, request,
 };
 use crate::client::Lost;
 use crate::history::Place;
 
 /// A producer id, and the next sequence of each partition.
-struct Identity {
+pub(super) struct Identity {
     id: i64,
     epoch: i16,
     next: BTreeMap<Place, i32>,
+}
+
+impl Identity {
+    /// What the next batch of a partition says of its producer.
+    pub(super) fn next(&self, place: Place) -> (i64, i16, i32) {
+        (self.id, self.epoch, self.next.get(&place).copied().unwrap_or(0))
+    }
+
+    /// The batch has its sequences.
+    pub(super) fn passed(&mut self, batch: &Prepared) {
+        *self.next.entry(batch.place).or_insert(0) += batch.count;
+    }
 }
 
 pub(super) async fn run(mut client: Client) {
@@ -33,12 +45,11 @@ pub(super) async fn run(mut client: Client) {
             client.back_off().await;
             continue;
         };
-        let next = me.next.entry(place).or_insert(0);
         let mut batches = Vec::new();
         for _ in 0..client.rng.between(1, IN_FLIGHT_MAX) {
-            let producer = Some((me.id, me.epoch, *next));
-            let batch = prepare(&client.scene, &mut client.rng, place, -1, producer);
-            *next += batch.count;
+            let producer = Some(me.next(place));
+            let batch = prepare(&client.scene, &mut client.rng, place, -1, producer, Size::Any);
+            me.passed(&batch);
             batches.push(batch);
         }
         if !deliver(&mut client, batches).await || client.rng.one_in(40) {
@@ -47,7 +58,7 @@ pub(super) async fn run(mut client: Client) {
     }
 }
 
-async fn introduce(client: &mut Client) -> Option<Identity> {
+pub(super) async fn introduce(client: &mut Client) -> Option<Identity> {
     let request = InitProducerIdRequest {
         transactional_id: None,
         transaction_timeout_ms: 60_000,
@@ -147,4 +158,4 @@ fn keep_others(left: &mut Vec<Prepared>, done: &[usize]) {
 /// As many batches as a broker remembers of a producer.
 const IN_FLIGHT_MAX: u64 = 5;
 /// A partition that goes on refusing is given up, as a client's delivery timeout does.
-const REFUSALS_MAX: u32 = 30;
+pub(super) const REFUSALS_MAX: u32 = 30;

@@ -8,6 +8,7 @@ pub(crate) mod admin;
 pub(crate) mod audit;
 pub(crate) mod consumer;
 pub(crate) mod idempotent;
+mod pipelined;
 pub(crate) mod plain;
 mod produce;
 mod reading;
@@ -84,6 +85,9 @@ impl Scene {
         self.start(rng, admin::run);
         for _ in 0..rng.between(1, 3) {
             self.start(rng, idempotent::run);
+        }
+        if rng.one_in(2) {
+            self.start(rng, pipelined::run);
         }
         for _ in 0..rng.between(1, 2) {
             self.start(rng, plain::run);

@@ -2,7 +2,9 @@
 //! sometimes a second attempt, which may leave a record twice.
 
 use super::Client;
-use super::produce::{PRODUCE_VERSION, Prepared, answers, note_sent, note_told, prepare, request};
+use super::produce::{
+    PRODUCE_VERSION, Prepared, Size, answers, note_sent, note_told, prepare, request,
+};
 
 pub(super) async fn run(mut client: Client) {
     while !client.scene.is_over() {
@@ -12,7 +14,7 @@ pub(super) async fn run(mut client: Client) {
         for _ in 0..client.rng.between(1, 3) {
             let Some(place) = client.scene.some_place(&mut client.rng) else { break };
             if batches.iter().all(|batch| batch.place != place) {
-                batches.push(prepare(&client.scene, &mut client.rng, place, acks, None));
+                batches.push(prepare(&client.scene, &mut client.rng, place, acks, None, Size::Any));
             }
         }
         if batches.is_empty() {

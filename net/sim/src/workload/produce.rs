@@ -26,6 +26,15 @@ pub(super) struct Prepared {
     pub(super) bytes: Rc<Vec<u8>>,
 }
 
+/// How large a batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Size {
+    /// A few bytes, or some KiB.
+    Any,
+    /// Some 100 KB.
+    Large,
+}
+
 /// What the node says of one partition.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told {
@@ -40,10 +49,15 @@ pub(super) fn prepare(
     place: Place,
     acks: i16,
     producer: Option<(i64, i16, i32)>,
+    size: Size,
 ) -> Prepared {
     let mut history = scene.history.borrow_mut();
     let number = history.batches.len();
-    let count = *rng.pick(&[1, 1, 1, 2, 3, 8]);
+    // Now and then past the end of a block of the disk, so that batches begin anywhere in one.
+    let (count, filler) = match size {
+        Size::Any => (*rng.pick(&[1, 1, 1, 2, 3, 8]), *rng.pick(&[0, 10, 60, 200, 900, 3_000])),
+        Size::Large => *rng.pick(&[(1, 100_000), (4, 25_000), (5, 17_777), (2, 60_000)]),
+    };
     let records: Vec<RecordId> = (0..count).map(|index| RecordId::of(number, index)).collect();
     let (id, epoch, base_sequence) = producer.unwrap_or((-1, -1, -1));
     let codec = match rng.below(16) {
@@ -58,8 +72,6 @@ pub(super) fn prepare(
         base_sequence,
         ..BatchOptions::default()
     });
-    // Now and then past the end of a block of the disk, so that batches begin anywhere in one.
-    let filler = *rng.pick(&[0, 10, 60, 200, 900, 3_000]);
     for record in &records {
         let value = record.value(filler);
         let timestamp = scene.rt.wall_ms();
