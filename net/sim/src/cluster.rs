@@ -19,6 +19,7 @@ pub(crate) struct Cluster {
     settings: Vec<String>,
     life: Option<Life>,
     cores: u16,
+    starts: u32,
 }
 
 /// An incarnation.
@@ -34,11 +35,12 @@ impl Cluster {
     pub(crate) fn new(world: Rc<World>, settings: Vec<String>) -> Self {
         let node = world.add_node(CORES_MAX);
         let addr = SocketAddr::new(world.ip(node), 9092);
-        Self { world, node, addr, settings, life: None, cores: 0 }
+        Self { world, node, addr, settings, life: None, cores: 0, starts: 0 }
     }
 
     /// Starts the node, which is down, on so many cores.
     pub(crate) fn start(&mut self, cores: usize) {
+        self.starts += 1;
         self.cores = u16::try_from(cores).expect("few");
         if !self.world.is_up(self.node) {
             self.world.restart(self.node);
@@ -62,6 +64,11 @@ impl Cluster {
             });
         }
         self.life = Some(Life { handle, ready, outcome });
+    }
+
+    /// How often it was started.
+    pub(crate) fn starts(&self) -> u32 {
+        self.starts
     }
 
     /// Cores that it was started on last.

@@ -29,8 +29,10 @@ pub enum Fault {
     FailedRead,
     /// Creating, renaming, removing or truncating files fails.
     FailedMeta,
-    /// The disk has no room for a while.
+    /// The disk has no room for a while, and then the node goes down.
     FullDisk,
+    /// The disk fills up for a while, and the node goes on.
+    NoRoom,
     /// A bit turns in what was written long ago, and later back.
     FlippedBit,
     /// Nothing passes between clients and node for a while.
@@ -46,7 +48,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::CrashInFormat,
         Self::Kill,
         Self::PowerLoss,
@@ -57,6 +59,7 @@ impl Fault {
         Self::FailedRead,
         Self::FailedMeta,
         Self::FullDisk,
+        Self::NoRoom,
         Self::FlippedBit,
         Self::Cut,
         Self::SlowLink,
@@ -92,6 +95,7 @@ impl fmt::Display for Fault {
             Self::FailedRead => "failed read",
             Self::FailedMeta => "failed file operation",
             Self::FullDisk => "full disk",
+            Self::NoRoom => "no room",
             Self::FlippedBit => "flipped bit",
             Self::Cut => "cut",
             Self::SlowLink => "slow link",

@@ -234,6 +234,7 @@ impl Run {
                 // Files that could not be made at the time need a new start.
                 self.bounce_somehow();
             }
+            Fault::NoRoom => self.fill_disk(),
             Fault::Cut => {
                 self.world.cut(self.cluster.node, self.clients);
                 self.wait_a_little(8_000_000);
@@ -312,6 +313,50 @@ impl Run {
             let until = scene.operations.get() + u32::try_from(self.rng.below(30)).expect("few");
             self.drive(|| scene.operations.get() >= until || scene.busy.get() == 0);
             self.bounce(Crash::PowerLoss);
+        }
+    }
+
+    /// The disk fills up, and later there is room again. The node serves all the while: it reads
+    /// and deletes what is there, and takes records again without a new start.
+    fn fill_disk(&mut self) {
+        let Some(epochs) = self.leader_epochs().filter(|_| self.cluster.is_ready()) else { return };
+        let places: Vec<Place> = epochs.into_keys().collect();
+        let (node, dir) = (self.cluster.node, faults::data_dir());
+        let rt = self.world.rt(node, CoreId(0));
+        let space = self.world.block_on(BOOT_MAX, async move { rt.space(dir).await });
+        let Some(Ok(space)) = space else { return };
+        let used = space.total_bytes - space.free_bytes;
+        let room = *self.rng.pick(&[0, 4_096, 100_000, 1 << 20]);
+        self.scene.note(Event::DiskFull);
+        self.world.set_disk(node, dir, |disk| disk.total_bytes = used + self.rng.below(room + 1));
+        let starts = self.cluster.starts();
+        let scene = Rc::clone(&self.scene);
+        let until = scene.operations.get() + 60;
+        self.drive(|| scene.operations.get() >= until || scene.busy.get() == 0);
+        self.check(&places, |mut client, places| async move { client.check_full(&places).await });
+        self.world.set_disk(node, dir, |disk| disk.total_bytes = ROOM);
+        self.scene.say(|| "there is room again".to_owned());
+        self.check(&places, |mut client, places| async move { client.check_room(&places).await });
+        if self.cluster.starts() != starts || self.cluster.has_ended() {
+            self.scene.violate("alive", "the node ends on a full disk".to_owned());
+        }
+        // Partitions whose files could not be made at the time need a new start.
+        let now = self.leader_epochs().unwrap_or_default();
+        if now.keys().any(|place| !places.contains(place)) {
+            self.bounce_somehow();
+        }
+    }
+
+    /// Has a client look at places, in time.
+    fn check<F: Future<Output = ()> + 'static>(
+        &mut self,
+        places: &[Place],
+        with: impl FnOnce(Client, Vec<Place>) -> F,
+    ) {
+        let client = Client::new(&self.scene, self.rng.fork());
+        let done = self.world.block_on(AUDIT_MAX, with(client, places.to_vec()));
+        if done.is_none() {
+            self.scene.violate("alive", "a client's look does not end".to_owned());
         }
     }
 

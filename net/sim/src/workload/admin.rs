@@ -112,28 +112,34 @@ async fn delete(client: &mut Client) {
 
 async fn trim(client: &mut Client) {
     let Some(place) = client.scene.some_place(&mut client.rng) else { return };
-    let known = client.scene.topics.borrow().iter().find(|t| t.id == place.topic).cloned();
-    let Some(Topic { name, .. }) = known else { return };
     let before = match client.rng.below(8) {
         0 => -1,
         _ => i64::try_from(client.rng.below(20)).expect("small"),
     };
-    client.scene.note(Event::TrimSent { place, before });
-    let part = DeleteRecordsPartition { partition_index: place.partition, offset: before };
-    let topic = DeleteRecordsTopic { name: &name, partitions: vec![part].into() };
-    let request = DeleteRecordsRequest { topics: vec![topic].into(), timeout_ms: 5_000 };
-    let answer = client.ask(2, &request, |cur, version| {
-        let response = DeleteRecordsResponse::decode(cur, version)?;
-        let topic = response.topics.first();
-        let part = topic.and_then(|topic| topic.partitions.first());
-        Ok(part.map(|part| (ErrorCode(part.error_code), part.low_watermark)))
-    });
-    if let Some((ErrorCode::NONE, log_start)) = answer.await.flatten() {
-        client.scene.note(Event::Trimmed { place, log_start });
-    }
+    client.delete_records(place, before).await;
 }
 
 impl Client {
+    /// Has everything before an offset deleted; `None` without an answer.
+    pub(super) async fn delete_records(&mut self, place: Place, before: i64) -> Option<ErrorCode> {
+        let name = self.scene.name_of(place.topic)?;
+        self.scene.note(Event::TrimSent { place, before });
+        let part = DeleteRecordsPartition { partition_index: place.partition, offset: before };
+        let topic = DeleteRecordsTopic { name: &name, partitions: vec![part].into() };
+        let request = DeleteRecordsRequest { topics: vec![topic].into(), timeout_ms: 5_000 };
+        let answer = self.ask(2, &request, |cur, version| {
+            let response = DeleteRecordsResponse::decode(cur, version)?;
+            let topic = response.topics.first();
+            let part = topic.and_then(|topic| topic.partitions.first());
+            Ok(part.map(|part| (ErrorCode(part.error_code), part.low_watermark)))
+        });
+        let (code, log_start) = answer.await.flatten()?;
+        if code.is_ok() {
+            self.scene.note(Event::Trimmed { place, log_start });
+        }
+        Some(code)
+    }
+
     /// Lists all topics, and takes in those that were not known. `None` without an answer.
     pub(crate) async fn list_topics(&mut self) -> Option<Vec<(String, Uuid)>> {
         let request = MetadataRequest { topics: None, ..MetadataRequest::default() };

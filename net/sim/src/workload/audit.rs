@@ -38,6 +38,44 @@ impl Client {
         }
     }
 
+    /// The disk is full: what is there can be read, and deleted.
+    pub(crate) async fn check_full(&mut self, places: &[Place]) {
+        let deadline = self.scene.now() + PATIENCE;
+        let mut left = places.to_vec();
+        loop {
+            for place in std::mem::take(&mut left) {
+                let known = self.list_offset(place, EARLIEST).await;
+                let is_there = match known {
+                    Some(start) => {
+                        let parts = self.fetch(16, &whole(place, start)).await;
+                        let read = parts.and_then(|parts| parts.first().map(|part| part.code));
+                        let deleted = self.delete_records(place, start).await;
+                        read == Some(ErrorCode::NONE) && deleted == Some(ErrorCode::NONE)
+                    }
+                    None => false,
+                };
+                if !is_there && !self.scene.is_doomed(place.topic) {
+                    left.push(place);
+                }
+            }
+            let Some(place) = left.first() else { return };
+            if self.scene.now() > deadline {
+                let message = format!("{place} cannot be read and trimmed on a full disk");
+                return self.scene.violate("alive", message);
+            }
+            self.back_off().await;
+        }
+    }
+
+    /// There is room again: every partition takes records.
+    pub(crate) async fn check_room(&mut self, places: &[Place]) {
+        for place in places {
+            if !self.append(*place).await {
+                return;
+            }
+        }
+    }
+
     async fn append(&mut self, place: Place) -> bool {
         let deadline = self.scene.now() + PATIENCE;
         loop {
@@ -52,7 +90,7 @@ impl Client {
                 }
                 _ => None,
             };
-            if code == Some(ErrorCode::NONE) {
+            if code == Some(ErrorCode::NONE) || self.scene.is_doomed(place.topic) {
                 return true;
             }
             if self.scene.now() > deadline {
@@ -70,16 +108,8 @@ impl Client {
         let mut audit =
             Audit { place, log_start: -1, high_watermark: -1, records: BTreeMap::new() };
         loop {
-            let wish = Wish {
-                places: vec![(place, from)],
-                max_wait_ms: 0,
-                min_bytes: 0,
-                max_bytes: 1 << 20,
-                partition_max_bytes: 1 << 20,
-                names_epoch: true,
-            };
             let noted = self.scene.history.borrow().reads.len();
-            let parts = self.fetch(16, &wish).await.unwrap_or_default();
+            let parts = self.fetch(16, &whole(place, from)).await.unwrap_or_default();
             let code = parts.first().map(|part| part.code);
             if code == Some(ErrorCode::OFFSET_OUT_OF_RANGE)
                 && let Some(start) = self.list_offset(place, EARLIEST).await
@@ -114,6 +144,18 @@ impl Client {
             }
             self.back_off().await;
         }
+    }
+}
+
+/// All that one answer may hold.
+fn whole(place: Place, from: i64) -> Wish {
+    Wish {
+        places: vec![(place, from)],
+        max_wait_ms: 0,
+        min_bytes: 0,
+        max_bytes: 1 << 20,
+        partition_max_bytes: 1 << 20,
+        names_epoch: true,
     }
 }
 

@@ -90,10 +90,7 @@ fn wish(
 impl Client {
     /// An offset by a special timestamp; `None` when there is none to be had.
     pub(super) async fn list_offset(&mut self, place: Place, timestamp: i64) -> Option<i64> {
-        let name = {
-            let topics = self.scene.topics.borrow();
-            topics.iter().find(|topic| topic.id == place.topic)?.name.clone()
-        };
+        let name = self.scene.name_of(place.topic)?;
         let partition = ListOffsetsPartition {
             partition_index: place.partition,
             timestamp,

@@ -154,6 +154,12 @@ impl Scene {
         Some(Place { topic: topic.id, partition: i32::try_from(partition).expect("few") })
     }
 
+    /// The name of a topic that is known.
+    pub(crate) fn name_of(&self, topic: Uuid) -> Option<String> {
+        let topics = self.topics.borrow();
+        topics.iter().find(|known| known.id == topic).map(|known| known.name.clone())
+    }
+
     /// Whether the topic's deletion was asked for.
     pub(crate) fn is_doomed(&self, topic: Uuid) -> bool {
         self.topics.borrow().iter().any(|known| known.id == topic && known.doomed)
