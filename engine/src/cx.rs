@@ -69,6 +69,7 @@ metrics! {
         device_bytes: Counter "Bytes given to the device, padding included",
         syncs: Counter "Syncs of segment files",
         sync_time: Histogram "From the start of a sync of a segment file to its end",
+        journal_commits: Counter "Appends that the commit journal made durable",
         cold_reads: Counter "Windows of older data read from disk",
         segments_rolled: Counter "Segments begun",
         segments_deleted: Counter "Segments that retention let go",
@@ -154,6 +155,11 @@ impl EngineCx {
 impl Dirty {
     pub(crate) fn add(&self, bytes: u64) {
         self.bytes.set(self.bytes.get() + bytes);
+    }
+
+    /// Whether half of the limit is taken.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.bytes.get() >= self.bytes_max / 2
     }
 
     pub(crate) fn remove(&self, bytes: u64) {

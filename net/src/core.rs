@@ -8,7 +8,8 @@ use config::Config;
 use engine::buf::FramePool;
 use engine::cx::{EngineCx, EngineLimits};
 use engine::ids::CoreId;
-use engine::log::dir::LogDir;
+use engine::log::dir::{DirContents, LogDir};
+use engine::log::journal::JournalLimits;
 use engine::producer::ProducerLimits;
 use engine::rt::{MeshPort, Rt};
 use replication::image::Image;
@@ -87,13 +88,15 @@ impl Core {
         let engine_limits = EngineLimits {
             tail_bytes: size(share.cache - cold),
             cold_bytes: size(cold),
+            // What the journal holds back stays in memory: as much as the tail may wait with.
+            dirty_bytes: size((share.cache - cold) / 2).max(EngineLimits::default().dirty_bytes),
             ..EngineLimits::default()
         };
         let engine = EngineCx::new(rt.clone(), engine_limits);
         engine.set_producer_limits(producer_limits(&node.config));
         Rc::new(Self {
             engine,
-            dirs: node.dirs.iter().map(|dir| LogDir::attach(&rt, dir)).collect(),
+            dirs: node.dirs.iter().map(|dir| attach(&rt, &node, dir)).collect(),
             partitions: Partitions::new(&rt),
             sessions: RefCell::new(Sessions::new(rt.core(), node.cores, session_slots)),
             meta: OnceCell::new(),
@@ -197,6 +200,14 @@ impl Writers {
             spent.push(encoded);
         }
     }
+}
+
+fn attach(rt: &Rt, node: &Node, contents: &Arc<DirContents>) -> Rc<LogDir> {
+    let dir = LogDir::attach(rt, contents);
+    let (bytes, logs_min) =
+        (node.config.odradek_journal_bytes, node.config.odradek_journal_partitions_min);
+    dir.set_journal(JournalLimits { bytes, logs_min: logs_min as usize });
+    dir
 }
 
 /// A core's part of what all cores share, but enough to do its work.

@@ -35,6 +35,7 @@ pub(crate) struct Found {
 pub(crate) async fn gather(core: Rc<Core>, work: Gather) -> Outcome {
     let dirs = core.dirs.iter().map(async |dir| {
         if work.last {
+            dir.close_journal().await.map_err(|error| error.to_string())?;
             dir.checkpoint_last().await.map_err(|error| error.to_string())?;
         }
         Ok(Found { positions: dir.positions(), unopened: !dir.opened_all() })

@@ -16,7 +16,8 @@ use rdkafka::topic_partition_list::Offset;
 use crate::support::broker::Broker;
 use crate::support::client::{self, LIMIT, Producer, Record, create_topic};
 
-const PARTITIONS: i32 = 3;
+/// Enough for each core to use its commit journal.
+const PARTITIONS: i32 = 12;
 /// Records that may wait for an acknowledgement: enough for full requests in flight at the kill.
 const UNACKED_MAX: usize = 5_000;
 

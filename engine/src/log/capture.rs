@@ -101,7 +101,8 @@ impl Log {
     pub(crate) fn positions(&self) -> Positions {
         let state = self.state.borrow();
         Positions {
-            recovery_point: state.appender.progress().synced,
+            // Kafka knows of no journal.
+            recovery_point: state.appender.progress().in_file,
             high_watermark: self.high_watermark.get(),
             log_start: state.log_start,
         }

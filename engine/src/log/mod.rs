@@ -19,6 +19,7 @@ pub mod dir;
 mod epochs;
 mod flush;
 mod index;
+pub mod journal;
 mod names;
 mod open;
 pub(crate) mod own;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::appender::AppenderSpec;
 use super::dir::LogDir;
 use super::flush_policy;
+use super::journal::Seat;
 use super::names::FileKind;
 use super::segment::{Place, Segment};
 use super::truncate::remove_if_there;
@@ -101,10 +102,22 @@ impl Site {
             end_offset,
             allocated,
             last_block,
+            seat: self.seat(segment.base),
         })
+    }
+
+    /// The place of a segment in the core's journal. The metadata log has none: what it says is
+    /// needed before any journal is replayed.
+    fn seat(&self, base: i64) -> Option<Seat> {
+        let journal = self.dir.journal();
+        (self.topic != METADATA_TOPIC)
+            .then(|| Seat::new(journal, &self.name, self.topic_id.0, self.partition, base))
     }
 
     pub(crate) fn full(&self) -> LogError {
         LogError::DiskFull { log: Arc::clone(&self.name) }
     }
 }
+
+/// KRaft's own log (KIP-595).
+const METADATA_TOPIC: &str = "__cluster_metadata";

@@ -45,6 +45,7 @@ impl Log {
     ) -> Result<(), LogError> {
         let rt = self.site.cx.rt.clone();
         let later: Vec<_> = self.segments_from(segment.base).into_iter().skip(1).collect();
+        self.appender().leave_journal().await?;
         let files = self.files.lock().await;
         segment.pin(&self.site.cx);
         self.appender().rest();

@@ -477,6 +477,9 @@ fn node_settings(rng: &mut Rng) -> Vec<String> {
     if rng.one_in(2) {
         settings.push(format!("queued.max.request.bytes={}", rng.pick(&[150_000, 600_000])));
     }
+    // A journal of the smallest size, in most of the runs.
+    settings.push(format!("odradek.journal.bytes={}", rng.pick(&[0, 1, 1])));
+    settings.push(format!("odradek.journal.partitions.min={}", rng.pick(&[1, 2, 4])));
     // Many short segments, in half of the runs.
     if rng.one_in(2) {
         settings.push(format!("log.roll.ms={}", rng.pick(&[50, 300, 2_000])));

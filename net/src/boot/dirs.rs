@@ -137,6 +137,7 @@ impl Found {
             if dir.clean.is_none() {
                 sync_name(rt, &dir.path).await?;
             }
+            dir.replay_journals(rt).await?;
             dir.begin(rt).await?;
         }
         Ok(Dirs { cluster_id, contents, metadata: self.metadata, _locks: locks })

@@ -10,6 +10,7 @@ use std::{fs, io};
 
 use anyhow::{Context, Result, anyhow, bail};
 use engine::log::dir::{OffsetFile, TopicPartition};
+use engine::log::journal;
 use engine::rt::FileLock;
 use net::adopt::{AdoptedPartition, AdoptedTopic, Adoption};
 use wire::primitives::Uuid;
@@ -71,6 +72,7 @@ fn lock(paths: &[PathBuf]) -> Result<Vec<FileLock>> {
     }
     let mut locks = Vec::new();
     for root in roots {
+        refuse_unfinished(&root)?;
         let file = root.join(".lock");
         if !file.exists() {
             continue;
@@ -83,6 +85,22 @@ fn lock(paths: &[PathBuf]) -> Result<Vec<FileLock>> {
         })?);
     }
     Ok(locks)
+}
+
+/// What a crash left in a commit journal is not in the partitions' files.
+fn refuse_unfinished(root: &Path) -> Result<()> {
+    for entry in fs::read_dir(root).with_context(|| format!("can't read {}", root.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if journal::is_journal(&name) && journal::may_hold_records(fs::File::open(&path)?)? {
+            bail!(
+                "{} holds records that their partitions do not have yet: its broker crashed; start \
+                 it once and stop it in order",
+                path.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Reads every file of every partition.

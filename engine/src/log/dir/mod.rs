@@ -23,11 +23,13 @@ use std::sync::Arc;
 pub use kafka::{CleanShutdown, OffsetFile, TopicPartition};
 pub use meta::MetaProperties;
 pub use own::OwnState;
+use wire::primitives::Uuid;
 
 use super::checkpoint::{Checkpoint, Entry};
+use super::journal::{self, Journal, JournalLimits};
 use super::names::{DirKind, dir_kind};
 use super::own::OwnFileError;
-use crate::error::{DirError, is_full};
+use crate::error::{DirError, LogError, is_full};
 use crate::ids::TopicId;
 use crate::rt::{FileLock, Rt};
 
@@ -85,6 +87,7 @@ pub struct LogDir {
     failure: RefCell<Option<Arc<str>>>,
     doomed: RefCell<doomed::Doomed>,
     ledger: ledger::Ledger,
+    journal: Rc<Journal>,
 }
 
 impl DirContents {
@@ -236,6 +239,22 @@ impl DirContents {
         begun.map_err(|error| DirError::io("begin on", &self.path, &error))
     }
 
+    /// Writes what a crash left in the journals of the directory, of all cores, to its logs. To be
+    /// called once, before [`DirContents::begin`].
+    ///
+    /// # Errors
+    /// When a journal is not understood, or somebody else used the directory since: nothing is
+    /// changed then. What the file system reports.
+    pub async fn replay_journals(&self, rt: &Rt) -> Result<(), DirError> {
+        let directory = self.meta.directory_id;
+        let replayed = journal::replay(rt, &self.path, directory, self.clean.is_some()).await?;
+        if replayed.journals > 0 {
+            let (path, logs, bytes) = (self.path.display(), replayed.logs, replayed.bytes);
+            tracing::info!(%path, logs, bytes, "the commit journal was replayed");
+        }
+        Ok(())
+    }
+
     /// Writes the offsets of all cores' logs into the files that Kafka reads. One caller at a time.
     ///
     /// # Errors
@@ -334,7 +353,10 @@ impl LogDir {
     /// This core's hold on a directory that was read.
     #[must_use]
     pub fn attach(rt: &Rt, contents: &Arc<DirContents>) -> Rc<Self> {
+        let journal = contents.path.join(Journal::file_name(rt.core().0));
+        let directory = contents.meta.directory_id.unwrap_or(Uuid::ZERO);
         let dir = Rc::new(Self {
+            journal: Journal::new(rt, journal, directory),
             rt: rt.clone(),
             contents: Arc::clone(contents),
             failure: RefCell::new(None),
@@ -344,6 +366,23 @@ impl LogDir {
         let mine = contents.checkpoints.get(&rt.core().0);
         dir.inherit(mine.into_iter().flatten().cloned());
         dir
+    }
+
+    /// Uses a commit journal from now on, if these limits allow one.
+    pub fn set_journal(&self, limits: JournalLimits) {
+        self.journal.set_limits(limits);
+    }
+
+    pub(crate) fn journal(&self) -> &Rc<Journal> {
+        &self.journal
+    }
+
+    /// Leaves this core's journal empty; its logs are closed.
+    ///
+    /// # Errors
+    /// When it holds what could not be synced in its log, or cannot be written.
+    pub async fn close_journal(&self) -> Result<(), LogError> {
+        self.journal.close().await
     }
 
     /// What earlier runs knew of a log, the furthest first; each entry has to prove itself.
@@ -396,6 +435,13 @@ impl LogDir {
     /// Directory of a partition.
     pub(crate) fn partition_path(&self, topic: &str, partition: i32) -> PathBuf {
         self.path().join(super::names::partition_dir(topic, partition))
+    }
+}
+
+impl Drop for LogDir {
+    fn drop(&mut self) {
+        // It knows its logs, and they know it.
+        self.journal.forget();
     }
 }
 

@@ -15,11 +15,15 @@ use crate::cx::{EngineCx, EngineLimits};
 use crate::error::OpenError;
 use crate::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
 use crate::log::dir::{DirContents, DirState, LogDir, MetaProperties};
+use crate::log::journal::JournalLimits;
 use crate::partition::*;
 use crate::rt::Rt;
 
 pub(super) const ROOT: &str = "/data";
 pub(super) const TOPIC: TopicId = TopicId(Uuid([7; 16]));
+
+/// A journal of the smallest size that every small append goes to.
+pub(super) const JOURNAL: JournalLimits = JournalLimits { bytes: 1, logs_min: 1 };
 
 /// One core's engine with one log directory.
 pub(super) struct Kit {
@@ -41,6 +45,7 @@ impl Kit {
             DirContents::format(rt, root, &meta).await.expect("formatted");
         }
         let contents = DirContents::read(rt, root).await.expect("readable");
+        contents.replay_journals(rt).await.expect("replayed");
         contents.begin(rt).await.expect("begun");
         let dir = LogDir::attach(rt, &Arc::new(contents));
         Self { cx: EngineCx::new(rt.clone(), limits), dir }
@@ -48,6 +53,7 @@ impl Kit {
 
     /// Ends the run in order, once every partition is closed.
     pub(super) async fn stop(&self, broker_epoch: i64) {
+        self.dir.close_journal().await.expect("empty");
         self.dir.checkpoint_last().await.expect("written");
         let (contents, positions) = (self.dir.contents(), self.dir.positions());
         contents.end(&self.cx.rt, &positions, broker_epoch).await.expect("ended");

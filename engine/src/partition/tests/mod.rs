@@ -6,6 +6,7 @@ mod bounds;
 mod careful;
 mod damage;
 mod interrupted;
+mod journal;
 mod kept;
 mod killed;
 mod kit;

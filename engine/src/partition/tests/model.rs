@@ -63,6 +63,9 @@ fn config(seed: u64) -> TopicConfig {
 async fn live(rt: Rt, model: Shared, seed: u64, steps: u64) {
     let mut random = Random(seed);
     let kit = Kit::start(&rt).await;
+    if seed_of(&model) % 2 == 1 {
+        kit.dir.set_journal(JOURNAL);
+    }
     let epoch = {
         let mut model = model.borrow_mut();
         model.epoch += 1;

@@ -26,6 +26,8 @@ pub enum Plant {
     LostTruncation,
     /// The high watermark follows the log's end.
     WatermarkFromEnd,
+    /// The commit journal answers before it is synced.
+    JournalNotSynced,
     /// An unfinished block is not copied to the chunk that rewrites it.
     TailNotCopied,
     /// A new leadership goes on under the epoch of the role before it.
@@ -36,12 +38,13 @@ pub enum Plant {
 
 impl Plant {
     /// Every one.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::SkippedSync,
         Self::EarlySync,
         Self::SkippedDirSync,
         Self::ReorderedWrites,
         Self::StaleReads,
+        Self::JournalNotSynced,
         Self::AckBeforeSync,
         Self::ForgottenProducers,
         Self::LostTruncation,
@@ -64,6 +67,7 @@ impl fmt::Display for Plant {
             Self::ForgottenProducers => "forgotten-producers",
             Self::LostTruncation => "lost-truncation",
             Self::WatermarkFromEnd => "watermark-from-end",
+            Self::JournalNotSynced => "journal-not-synced",
             Self::TailNotCopied => "tail-not-copied",
             Self::StaleEpoch => "stale-epoch",
             Self::OldEpochsTaken => "old-epochs-taken",

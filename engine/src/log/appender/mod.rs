@@ -18,16 +18,21 @@
 //!
 //! What waits for durability waits for an *offset*, by [`Appender::progress`]: which file or
 //! journal made it durable is no one else's business.
+//!
+//! What went to the core's journal ([`super::journal`]) is durable when that is synced, and held
+//! back from the file until it is worth a write of its own, or the journal needs its room.
+
+mod state;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
+pub(super) use self::state::Growth;
+use self::state::{Flight, Mark, State};
+use super::journal::Seat;
 use crate::buf::{BLOCK, Chunk};
 use crate::cache::{SegmentUid, Tail};
 use crate::cx::EngineCx;
@@ -56,6 +61,8 @@ pub(crate) struct Progress {
     pub(crate) written: i64,
     /// Every record below survives a power loss.
     pub(crate) synced: i64,
+    /// Every record below does so in the file alone.
+    pub(crate) in_file: i64,
 }
 
 /// The write side of one segment file.
@@ -73,64 +80,8 @@ pub(crate) struct Appender {
     pub(super) moved: Waiters,
     /// Called when `progress` grew, and once on failure.
     on_progress: Box<dyn Fn()>,
-}
-
-pub(super) struct State {
-    /// Accepts appends.
-    pub(super) open: Option<Rc<Chunk>>,
-    /// Full, not yet given to the device.
-    ready: VecDeque<Rc<Chunk>>,
-    /// The chunk before `open`; its unfinished block starts the next one.
-    last: Option<Rc<Chunk>>,
-    /// Given to the device, in file order.
-    flying: SmallVec<[Flight; WRITES_MAX]>,
-    pub(super) end: u64,
-    /// End of the last chunk that was given to the device or is ready for it.
-    submitted: u64,
-    pub(super) written: u64,
-    pub(super) synced: u64,
-    /// Length of the file.
-    pub(super) allocated: u64,
-    /// Length that an append waits for.
-    grow_to: u64,
-    /// The file is being made longer now.
-    growing: bool,
-    /// Until then the file does not grow ahead of its data: the disk was full for that.
-    no_growth_ahead_until: Option<Instant>,
-    grow_error: Option<LogError>,
-    /// Until then appends are refused, since there was no room for one: those that were sent behind
-    /// it, and might get some, must not get in before it is sent again.
-    refusal: Option<(Instant, LogError)>,
-    /// Sync up to here whatever the policy says.
-    sync_to: u64,
-    /// End position and end offset of each append that is not yet synced.
-    marks: VecDeque<Mark>,
-    pub(super) progress: Progress,
-    last_append: Option<Instant>,
-    /// When the oldest unsynced byte was appended.
-    unsynced_since: Option<Instant>,
-    unsynced_records: u64,
-    sync_began: Option<Instant>,
-    /// Running mean of the bytes between two submissions: how large a chunk will be filled.
-    stride: u64,
-    pub(super) failed: Option<LogError>,
-    pub(super) running: bool,
-    pub(super) closing: bool,
-}
-
-struct Flight {
-    start: u64,
-    /// End of the data, and of the padded write.
-    end: u64,
-    padded_end: u64,
-    chunk: Rc<Chunk>,
-    done: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Mark {
-    position: u64,
-    offset: i64,
+    /// None where there is no journal.
+    seat: Option<Seat>,
 }
 
 /// What an appender is made from.
@@ -147,6 +98,8 @@ pub(crate) struct AppenderSpec {
     pub(crate) allocated: u64,
     /// The bytes of the block that `end` lies in, up to `end`.
     pub(crate) last_block: Vec<u8>,
+    /// Its place in the core's journal, if it has one.
+    pub(crate) seat: Option<Seat>,
 }
 
 impl Appender {
@@ -163,43 +116,19 @@ impl Appender {
             spec.tail.mark_written(&chunk);
             chunk
         });
+        let state = RefCell::new(State::new(&spec, last));
         Rc::new(Self {
             cx: Rc::clone(cx),
             log: spec.log,
             uid: spec.uid,
             file: spec.file,
             tail: spec.tail,
-            state: RefCell::new(State {
-                open: None,
-                ready: VecDeque::new(),
-                last,
-                flying: SmallVec::new(),
-                end: spec.end,
-                submitted: spec.end,
-                written: spec.end,
-                synced: spec.end,
-                allocated: spec.allocated,
-                grow_to: 0,
-                growing: false,
-                no_growth_ahead_until: None,
-                grow_error: None,
-                refusal: None,
-                sync_to: 0,
-                marks: VecDeque::new(),
-                progress: Progress { written: spec.end_offset, synced: spec.end_offset },
-                last_append: None,
-                unsynced_since: None,
-                unsynced_records: 0,
-                sync_began: None,
-                stride: 0,
-                failed: None,
-                running: false,
-                closing: false,
-            }),
+            state,
             policy: Cell::new(spec.policy),
             work: Signal::default(),
             moved: Waiters::default(),
             on_progress: Box::new(on_progress),
+            seat: spec.seat,
         })
     }
 
@@ -245,7 +174,18 @@ impl Appender {
         }
         self.cx.dirty.room().await;
         // That may have taken long.
-        self.failure().map_or(Ok(()), Err)
+        self.failure().map_or(Ok(()), Err)?;
+        self.choose_way(bytes);
+        Ok(())
+    }
+
+    /// Decides whether the next `bytes` go to the journal, too: only what follows on what is synced
+    /// or went there is durable by it.
+    fn choose_way(&self, bytes: u64) {
+        let Some(seat) = &self.seat else { return };
+        let mut state = self.state.borrow_mut();
+        let follows = state.journaling.max(state.synced) == state.end;
+        state.tees = self.policy.get().sync_at_once && follows && seat.begin(state.end, bytes);
     }
 
     fn room_for(&self, bytes: u64) -> Result<bool, LogError> {
@@ -272,12 +212,16 @@ impl Appender {
             (self.state.borrow().end + bytes as u64) <= self.state.borrow().allocated,
             "room is reserved before bytes are appended"
         );
+        let seat = self.seat.as_ref().filter(|_| self.state.borrow().tees);
         let mut left = bytes;
         while left > 0 {
             let chunk = self.chunk_for(left);
             let count = chunk.extend_with(|room| {
                 let count = room.len().min(left);
                 fill(&mut room[..count]);
+                if let Some(seat) = seat {
+                    seat.extend(&room[..count]);
+                }
                 count
             });
             left -= count;
@@ -307,7 +251,16 @@ impl Appender {
         {
             let mut state = self.state.borrow_mut();
             let position = state.end;
-            state.marks.push_back(Mark { position, offset: end_offset });
+            state.mark(Mark { position, offset: end_offset });
+            if std::mem::take(&mut state.tees)
+                && let Some(seat) = &self.seat
+            {
+                state.journaling = position;
+                seat.finish(self, position);
+                if self.cx.dirty.is_half_full() {
+                    seat.journal.clean_soon();
+                }
+            }
             state.unsynced_records += records;
             let now = self.cx.rt.now();
             state.last_append = Some(now);
@@ -321,6 +274,41 @@ impl Appender {
     pub(crate) fn uncommitted(&self) -> u64 {
         let state = self.state.borrow();
         state.end - state.marks.back().map_or(state.synced, |mark| mark.position)
+    }
+
+    /// Everything below `end` is durable in the journal.
+    pub(super) fn journaled(&self, end: u64) {
+        {
+            let mut state = self.state.borrow_mut();
+            if state.failed.is_some() || end <= state.journaled {
+                return;
+            }
+            state.journaled = end;
+            state.note_durable();
+        }
+        self.moved.wake_all();
+        (self.on_progress)();
+    }
+
+    /// The journal takes nothing any more: what it has not synced, and what it has, goes to the
+    /// file.
+    pub(super) fn without_journal(self: &Rc<Self>) {
+        {
+            let mut state = self.state.borrow_mut();
+            state.journaling = state.journaled;
+            state.sync_to = state.end;
+        }
+        self.start();
+        self.work.raise();
+    }
+
+    /// Has nothing of this log that the journal has written to the file again after a crash. The
+    /// caller drained before.
+    pub(crate) async fn leave_journal(&self) -> Result<(), LogError> {
+        match &self.seat {
+            Some(seat) => seat.journal.void(seat).await,
+            None => Ok(()),
+        }
     }
 
     /// Waits until everything appended so far is synced.
@@ -444,7 +432,10 @@ impl Appender {
         };
         let start = before.as_ref().map_or(end, |(start, _)| *start);
         let head = usize::try_from(end - start).expect("at most one block");
-        let want = usize::try_from(state.stride).unwrap_or(CHUNK_MAX).max(head + need);
+        // What is held back goes out in one piece, or a few.
+        let backlog = if state.is_held_back() { end - state.submitted } else { 0 };
+        let stride = state.stride.max(backlog);
+        let want = usize::try_from(stride).unwrap_or(CHUNK_MAX).max(head + need);
         let size = want.min(CHUNK_MAX).next_power_of_two().max(BLOCK);
         let chunk = self.cx.chunks.take(size, start);
         if let Some((_, before)) = before.filter(|_| head > 0) {
@@ -464,6 +455,9 @@ impl Appender {
     pub(super) fn next_write(&self) -> Option<Rc<Chunk>> {
         let mut state = self.state.borrow_mut();
         if state.failed.is_some() || state.flying.len() >= WRITES_MAX {
+            return None;
+        }
+        if state.is_held_back() {
             return None;
         }
         let flying_end = state.flying.last().filter(|f| !f.done).map_or(0, |f| f.padded_end);
@@ -524,7 +518,8 @@ impl Appender {
             for flight in state.flying.drain(..landed) {
                 state.written = state.written.max(flight.end);
             }
-            state.progress.written = state.offset_at(state.written, state.progress.written);
+            let written = state.offset_at(state.written, state.progress.written);
+            state.progress.written = written.max(state.progress.synced);
             self.cx.dirty.remove(state.written - before);
             if let Some(chunk) = done {
                 self.tail.mark_written(&chunk);
@@ -542,7 +537,8 @@ impl Appender {
             return None;
         }
         let policy = self.policy.get();
-        let due = policy.sync_at_once
+        let only_here = state.written > state.journaling;
+        let due = (policy.sync_at_once && only_here)
             || state.sync_to > state.synced
             || unsynced >= policy.unsynced_bytes
             || state.unsynced_records >= policy.unsynced_records
@@ -580,7 +576,8 @@ impl Appender {
                 return;
             }
             state.synced = covered;
-            state.progress.synced = state.offset_at(covered, state.progress.synced);
+            state.progress.in_file = state.offset_at(covered, state.progress.in_file);
+            state.note_durable();
             let passed = state.marks.partition_point(|mark| mark.position <= covered);
             state.marks.drain(..passed);
             // What was appended before the sync began and is not covered is hardly older.
@@ -639,39 +636,6 @@ impl Appender {
     }
 }
 
-impl State {
-    /// Nothing waits for the device.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.synced == self.end && self.flying.is_empty() && self.grow_to <= self.allocated
-    }
-
-    fn wanted_growth(&self) -> Option<Growth> {
-        let step = (self.end / 2).next_multiple_of(GROWTH_MIN).clamp(GROWTH_MIN, GROWTH_MAX);
-        if self.grow_to > self.allocated {
-            let wish = self.grow_to.max(self.allocated.next_multiple_of(BLOCK as u64) + step);
-            return Some(Growth { need: self.grow_to, wish });
-        }
-        // Keep ahead of a steady stream, so that its appends never wait here.
-        let ahead = self.allocated - self.end.min(self.allocated);
-        let steady =
-            self.end > GROWTH_MAX && ahead < GROWTH_MAX / 2 && self.stride >= CHUNK_MAX as u64 / 8;
-        steady
-            .then(|| Growth { need: 0, wish: self.allocated.next_multiple_of(BLOCK as u64) + step })
-    }
-
-    fn offset_at(&self, position: u64, before: i64) -> i64 {
-        let passed = self.marks.partition_point(|mark| mark.position <= position);
-        passed.checked_sub(1).map_or(before, |at| self.marks[at].offset)
-    }
-}
-
-/// A longer file: what must fit, and what would save the next appends the wait.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Growth {
-    pub(super) need: u64,
-    pub(super) wish: u64,
-}
-
 /// Device writes in flight: four of 256 KiB fill the disks this was measured on.
 pub(super) const WRITES_MAX: usize = 4;
 /// Largest device write.
@@ -685,6 +649,3 @@ const UNWRITTEN_MAX: u64 = 8 << 20;
 const REFUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 /// A full disk is asked for room that nobody needs yet this often.
 const NO_GROWTH_AHEAD: Duration = Duration::from_secs(1);
-/// Steps in which the file grows: small at first, since many partitions stay small.
-const GROWTH_MIN: u64 = 64 * 1024;
-const GROWTH_MAX: u64 = 8 << 20;
