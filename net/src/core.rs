@@ -12,6 +12,7 @@ use engine::log::dir::{DirContents, LogDir};
 use engine::log::journal::JournalLimits;
 use engine::producer::ProducerLimits;
 use engine::rt::{MeshPort, Rt};
+use futures_util::lock::Mutex;
 use replication::image::Image;
 use slab::Slab;
 use wire::writer::{Encoded, Writer};
@@ -52,6 +53,8 @@ pub(crate) struct Core {
     pub(crate) seats: Seats,
     pub(crate) metrics: NetMetrics,
     pub(crate) quiet: QuietLines,
+    /// Whose turn it is to write the offset files, on core 0.
+    pub(crate) offset_files: Mutex<()>,
     pub(crate) authorizer: Authorizer,
     pub(crate) producer_ids: ProducerIds,
     /// The storage side of this core.
@@ -110,6 +113,7 @@ impl Core {
             seats: Seats::new(node.cores),
             metrics: NetMetrics::default(),
             quiet: QuietLines::default(),
+            offset_files: Mutex::new(()),
             authorizer: Authorizer,
             producer_ids: ProducerIds::default(),
             published: RefCell::new(published),

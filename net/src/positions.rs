@@ -52,25 +52,38 @@ pub(crate) async fn keep(core: Rc<Core>, stopped: flume::Receiver<()>) {
         if let Either::Right(_) = select(core.rt.sleep(INTERVAL), stopped).await {
             return;
         }
-        let Ok(found) = collect(&core, false).await else { continue };
-        if found == written {
-            continue;
-        }
-        for (contents, found) in core.node.dirs.iter().zip(&found) {
-            if let Err(error) = contents.write_positions(&core.rt, &found.positions).await
-                && let Some(unsaid) = core.quiet.storage.pass(core.rt.now())
-            {
-                let path = contents.path.display();
-                tracing::error!(unsaid, "cannot write the offset files of {path}: {error}");
-            }
-        }
-        written = found;
+        write(&core, &mut written).await;
     }
+}
+
+/// Has the offset files forget logs that were deleted: they know a topic by its name only, and the
+/// next one of the name starts anew.
+pub(crate) async fn forget_deleted(core: &Rc<Core>) {
+    write(core, &mut Vec::new()).await;
+}
+
+/// Writes the offset files unless they say what was `written`.
+async fn write(core: &Rc<Core>, written: &mut Vec<Found>) {
+    let _turn = core.offset_files.lock().await;
+    let Ok(found) = collect(core, false).await else { return };
+    if found == *written {
+        return;
+    }
+    for (contents, found) in core.node.dirs.iter().zip(&found) {
+        if let Err(error) = contents.write_positions(&core.rt, &found.positions).await
+            && let Some(unsaid) = core.quiet.storage.pass(core.rt.now())
+        {
+            let path = contents.path.display();
+            tracing::error!(unsaid, "cannot write the offset files of {path}: {error}");
+        }
+    }
+    *written = found;
 }
 
 /// Leaves every directory as one that was stopped in order, by the registration of this epoch; but
 /// one with a log that could not be opened as after a crash, so that the next start looks at it.
 pub(crate) async fn seal(core: &Rc<Core>, broker_epoch: i64) -> Result<(), String> {
+    let _turn = core.offset_files.lock().await;
     let found = collect(core, true).await?;
     for (contents, Found { positions, unopened }) in core.node.dirs.iter().zip(&found) {
         let ended = match unopened {

@@ -20,6 +20,7 @@ use super::Meta;
 use super::proposal::Finish;
 use crate::mesh;
 use crate::node::Published;
+use crate::positions;
 use crate::publish::{self, Change};
 
 /// Who waits for the publisher. One entry for each request in flight at most.
@@ -119,6 +120,7 @@ impl Meta {
             let retire = |core| mesh::call(&self.core, core, publish::Retire(Arc::clone(&change)));
             // A core that has stopped has no disk to clear; what is left goes at the next start.
             drop(join_all(self.core.mesh.cores().map(retire).collect::<Vec<_>>()).await);
+            positions::forget_deleted(&self.core).await;
         }
         if moved {
             self.save_homes().await;
