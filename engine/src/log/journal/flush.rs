@@ -62,27 +62,38 @@ impl Journal {
                 let block = file.read_at(at, HEAD_BYTES).await?;
                 generation = generation.max(Head::decode(&block).map_or(0, |head| head.generation));
             }
-            return Ok((file, generation));
+        } else {
+            self.fill(&file, 2 * half).await?;
         }
-        let space = self.rt.space(self.path.parent().unwrap_or(&self.path)).await?;
-        if space.free_bytes < 2 * half * SPACE_FACTOR {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "the disk is nearly full"));
-        }
-        // Of another size: what it said was replayed at the start.
-        file.truncate(0).await?;
-        file.allocate(2 * half).await?;
-        let mut at = 0;
-        while at < 2 * half {
-            let mut zeros = self.rt.alloc(FRAME_BYTES);
-            zeros.fill(0);
-            let count = usize::try_from(2 * half - at).unwrap_or(FRAME_BYTES).min(FRAME_BYTES);
-            file.write_at(Rc::new(zeros), count, at).await?;
-            at += count as u64;
-            self.rt.turn().await;
+        // Whoever made the file may have been killed before its length and its name were durable.
+        file.truncate(2 * half).await?;
+        for start in [0, half] {
+            self.write_head(&file, start, generation, false).await?;
         }
         file.sync().await?;
         self.rt.sync_dir(self.path.parent().unwrap_or(&self.path)).await?;
         Ok((file, generation))
+    }
+
+    /// Gives a file its blocks.
+    async fn fill(&self, file: &File, bytes: u64) -> io::Result<()> {
+        let space = self.rt.space(self.path.parent().unwrap_or(&self.path)).await?;
+        if space.free_bytes < bytes * SPACE_FACTOR {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the disk is nearly full"));
+        }
+        // Of another size: what it said was replayed at the start.
+        file.truncate(0).await?;
+        file.allocate(bytes).await?;
+        let mut at = 0;
+        while at < bytes {
+            let mut zeros = self.rt.alloc(FRAME_BYTES);
+            zeros.fill(0);
+            let count = usize::try_from(bytes - at).unwrap_or(FRAME_BYTES).min(FRAME_BYTES);
+            file.write_at(Rc::new(zeros), count, at).await?;
+            at += count as u64;
+            self.rt.turn().await;
+        }
+        Ok(())
     }
 
     /// Writes a frame, and tells its owners.

@@ -127,6 +127,24 @@ fn a_crash_at_any_step_loses_nothing() {
 }
 
 #[test]
+fn a_journal_whose_maker_was_killed_survives_a_power_cut() {
+    for seed in 0..40 {
+        let world = Rc::new(World::new(seed, SimOptions::default()));
+        let node = world.add_node(1);
+        // Killed while the file is made, or soon after.
+        append_for(&world, node, 0, Duration::from_micros(1_000 + seed * 150));
+        crash(&world, node, Crash::Kill);
+        let acked = append_for(&world, node, 1, Duration::from_millis(40));
+        crash(&world, node, Crash::PowerLoss);
+        let found = on(&world, node, async |rt| {
+            let partition = journaled(&rt).await.lead(TopicConfig::default(), 2).await;
+            partition.offsets().log_end.0
+        });
+        assert!(found >= acked && acked > 0, "seed {seed}: {found} of {acked}");
+    }
+}
+
+#[test]
 fn another_number_of_cores_replays_all_journals() {
     let world = World::new(3, SimOptions::default());
     let node = world.add_node(2);
