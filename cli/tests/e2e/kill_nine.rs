@@ -16,8 +16,7 @@ use rdkafka::topic_partition_list::Offset;
 use crate::support::broker::Broker;
 use crate::support::client::{self, LIMIT, Producer, Record, create_topic};
 
-/// Enough for each core to use its commit journal.
-const PARTITIONS: i32 = 12;
+const PARTITIONS: i32 = 3;
 /// Records that may wait for an acknowledgement: enough for full requests in flight at the kill.
 const UNACKED_MAX: usize = 5_000;
 

@@ -128,6 +128,9 @@ impl Journal {
         };
         if let Some((start, generation)) = head {
             self.write_head(&file, start, generation, true).await?;
+            // Before any frame: under the head of its last use, a half with a frame of this one
+            // would look damaged.
+            file.sync().await?;
         }
         let len = usize::try_from(whole).expect("a frame is small");
         file.write_at(Rc::new(frame.buf), len, at).await?;

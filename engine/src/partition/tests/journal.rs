@@ -131,6 +131,7 @@ fn a_journal_whose_maker_was_killed_survives_a_power_cut() {
     for seed in 0..40 {
         let world = Rc::new(World::new(seed, SimOptions::default()));
         let node = world.add_node(1);
+        on(&world, node, async |rt| drop(Kit::start(&rt).await));
         // Killed while the file is made, or soon after.
         append_for(&world, node, 0, Duration::from_micros(1_000 + seed * 150));
         crash(&world, node, Crash::Kill);
