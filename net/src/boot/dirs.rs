@@ -68,7 +68,9 @@ impl Found {
         }
         for root in &mut roots {
             if let DirState::Formatted(_) = root.state {
-                root.contents = Some(DirContents::read(rt, &root.path).await?);
+                let contents = DirContents::read(rt, &root.path).await?;
+                contents.check_journals(rt).await?;
+                root.contents = Some(contents);
             }
         }
         let metadata = metadata_root(&roots)?;
@@ -129,7 +131,11 @@ impl Found {
         for root in self.roots {
             contents.push(Arc::new(match root.contents {
                 Some(contents) => contents,
-                None => DirContents::read(rt, &root.path).await?,
+                None => {
+                    let contents = DirContents::read(rt, &root.path).await?;
+                    contents.check_journals(rt).await?;
+                    contents
+                }
             }));
             locks.extend(root.lock);
         }

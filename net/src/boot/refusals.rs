@@ -116,6 +116,9 @@ refused! {
         &["version 2"];
     a_damaged_meta_properties: TWO, USED, |rt| { put(&rt, META, b"\xff\xfe").await; }
         &["meta.properties"];
+    a_damaged_journal: TWO, USED, |rt| {
+        put(&rt, "/data/odradek-core-7.journal", &[0xff; 16_384]).await;
+    } &["odradek-core-7.journal", "damaged"];
     somebody_elses_lock: TWO, USED, |rt| {
         rt.lock_file(Path::new("/data/.lock")).expect("free")
     } &["/data"];

@@ -239,15 +239,24 @@ impl DirContents {
         begun.map_err(|error| DirError::io("begin on", &self.path, &error))
     }
 
-    /// Writes what a crash left in the journals of the directory, of all cores, to its logs. To be
-    /// called once, before [`DirContents::begin`].
+    /// Looks whether what a crash left in the journals of the directory, of all cores, can be
+    /// written to its logs; changes nothing.
     ///
     /// # Errors
-    /// When a journal is not understood, or somebody else used the directory since: nothing is
-    /// changed then. What the file system reports.
+    /// When a journal is not understood, or somebody else used the directory since. What the file
+    /// system reports.
+    pub async fn check_journals(&self, rt: &Rt) -> Result<(), DirError> {
+        journal::check(rt, &self.path, self.meta.directory_id, self.clean.is_some()).await
+    }
+
+    /// Writes what a crash left in the journals of the directory, which were
+    /// [checked](Self::check_journals), to its logs. To be called once, before
+    /// [`DirContents::begin`].
+    ///
+    /// # Errors
+    /// What the file system reports.
     pub async fn replay_journals(&self, rt: &Rt) -> Result<(), DirError> {
-        let directory = self.meta.directory_id;
-        let replayed = journal::replay(rt, &self.path, directory, self.clean.is_some()).await?;
+        let replayed = journal::replay(rt, &self.path).await?;
         if replayed.journals > 0 {
             let (path, logs, bytes) = (self.path.display(), replayed.logs, replayed.bytes);
             tracing::info!(%path, logs, bytes, "the commit journal was replayed");

@@ -102,21 +102,21 @@ impl Journal {
         let has_room = {
             let state = self.state.borrow();
             let half = &state.halves[state.active];
-            half.generation > 0 && half.end > 0 && half.end + whole <= self.half_bytes()
+            half.end > 0 && half.end + whole <= self.half_bytes()
         };
-        if !has_room {
-            self.switch().await;
+        if !has_room && !self.switch().await {
+            return Err(io::Error::other("the other half could not be cleaned"));
         }
         let (file, head, at) = {
             let mut state = self.state.borrow_mut();
             let file = state.file.clone().expect("a journal that is used has a file");
-            let (index, now) = (state.active, self.rt.now());
+            let (index, generation, now) = (state.active, state.generation, self.rt.now());
             let half = &mut state.halves[index];
             let payload = frame.len - format::FRAME_HEAD_BYTES;
-            format::seal(&mut frame.buf, half.generation, half.frames, payload, frame.entries);
+            format::seal(&mut frame.buf, generation, half.frames, payload, frame.entries);
             frame.buf[frame.len..usize::try_from(whole).expect("a frame is small")].fill(0);
             let start = index as u64 * self.half_bytes();
-            let head = (half.frames == 0).then_some((start, half.generation));
+            let head = (half.frames == 0).then_some((start, generation));
             let at = start + half.end;
             half.frames += 1;
             half.end += whole;
@@ -165,8 +165,9 @@ impl Journal {
         file.write_at(Rc::new(block), HEAD_BYTES, start).await
     }
 
-    /// Goes on in the other half once that is clean, and has this one cleaned.
-    async fn switch(self: &Rc<Self>) {
+    /// Goes on in the other half once that is clean, and has this one cleaned. False if the journal
+    /// has failed: what is in the other half stays.
+    async fn switch(self: &Rc<Self>) -> bool {
         let other = {
             let mut state = self.state.borrow_mut();
             state.clean_now = false;
@@ -185,10 +186,13 @@ impl Journal {
             })
             .await;
         let mut state = self.state.borrow_mut();
+        if state.stage == Stage::Failed {
+            return false;
+        }
         state.generation += 1;
-        let generation = state.generation;
         state.active = other;
-        state.halves[other] = Half { generation, end: HEAD_BYTES as u64, ..Half::default() };
+        state.halves[other] = Half { end: HEAD_BYTES as u64, ..Half::default() };
+        true
     }
 
     /// Every log in a half is synced, so the half is not needed any more.
@@ -275,7 +279,8 @@ async fn run(guard: Guard) {
         if let Wait::Until(due) = wait
             && due <= journal.rt.now()
         {
-            journal.switch().await;
+            // Where that fails there is nothing more to do, which is seen at once.
+            let _ = journal.switch().await;
             continue;
         }
         let mut alarm = pin!(match wait {

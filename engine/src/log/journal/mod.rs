@@ -33,7 +33,7 @@ use std::time::Duration;
 use wire::primitives::Uuid;
 
 use self::format::{FRAME_HEAD_BYTES, HEAD_BYTES, Head, Target};
-pub(crate) use self::replay::replay;
+pub(crate) use self::replay::{check, replay};
 use super::appender::Appender;
 use crate::cache::SegmentUid;
 use crate::error::LogError;
@@ -115,7 +115,7 @@ struct State {
     halves: [Half; 2],
     /// Index of the half in use.
     active: usize,
-    /// The highest so far.
+    /// Of the half in use, the highest so far.
     generation: u64,
     /// Frames begun, and written.
     begun: u64,
@@ -143,10 +143,8 @@ enum Stage {
 /// One half of the file.
 #[derive(Default)]
 struct Half {
-    /// Of its frames; 0 before the first.
-    generation: u64,
     frames: u64,
-    /// Where in the half the next frame goes.
+    /// Where in the half the next frame goes; 0 while it is not in use.
     end: u64,
     /// When its first frame was written.
     since: Option<Instant>,

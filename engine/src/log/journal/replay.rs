@@ -37,37 +37,56 @@ type Stretches = BTreeMap<i64, Vec<(u64, Vec<u8>)>>;
 /// By partition directory, topic and partition.
 type Wanted = BTreeMap<(String, Uuid, i32), Stretches>;
 
-/// Replays every journal in the log directory `root`, whichever core's it was, and leaves them
-/// empty. `closed_in_order` says that the last program to use the directory did so.
+/// Looks whether every journal in the log directory `root`, whichever core's it was, can be replayed,
+/// and changes nothing. `closed_in_order` says that the last program to use the directory did so.
 ///
 /// # Errors
 /// When a journal is of a newer release or another directory, or damaged, or somebody else used the
-/// directory since; nothing is changed then. When a file cannot be read or written: what was
-/// replayed until then is replayed again.
-pub(crate) async fn replay(
+/// directory since. When a file cannot be read.
+pub(crate) async fn check(
     rt: &Rt,
     root: &Path,
     directory: Option<Uuid>,
     closed_in_order: bool,
-) -> Result<Replayed, DirError> {
-    let listed = rt.list_dir(root).await.map_err(|error| DirError::io("list", root, &error))?;
-    let mut replayed = Replayed::default();
-    for entry in listed.iter().filter(|entry| super::is_journal(&entry.name.to_string_lossy())) {
-        let found = Found::read(rt, root.join(&entry.name)).await?;
-        let Some(found) = found else { continue };
+) -> Result<(), DirError> {
+    for path in journals(rt, root).await? {
+        let Some(found) = Found::read(rt, path).await? else { continue };
         found.check(directory, closed_in_order)?;
-        let (mut logs, mut bytes) = (0, 0);
-        for ((name, topic, _), stretches) in &found.wanted {
-            let written = write_log(rt, &root.join(name), *topic, stretches, &found.path).await?;
-            logs += usize::from(written > 0);
-            bytes += written;
-        }
+        found.put(rt, root, Act::Compare).await?;
+    }
+    Ok(())
+}
+
+/// Replays every journal in the log directory `root`, which were [checked](check), and leaves them
+/// empty.
+///
+/// # Errors
+/// When a file cannot be read or written: what was replayed until then is replayed again.
+pub(crate) async fn replay(rt: &Rt, root: &Path) -> Result<Replayed, DirError> {
+    let mut replayed = Replayed::default();
+    for path in journals(rt, root).await? {
+        let Some(found) = Found::read(rt, path).await? else { continue };
+        let (logs, bytes) = found.put(rt, root, Act::Write).await?;
         found.empty(rt).await?;
         replayed.journals += 1;
         replayed.logs += logs;
         replayed.bytes += bytes;
     }
     Ok(replayed)
+}
+
+async fn journals(rt: &Rt, root: &Path) -> Result<Vec<PathBuf>, DirError> {
+    let listed = rt.list_dir(root).await.map_err(|error| DirError::io("list", root, &error))?;
+    let named = listed.iter().filter(|entry| super::is_journal(&entry.name.to_string_lossy()));
+    Ok(named.map(|entry| root.join(&entry.name)).collect())
+}
+
+/// What is done with the bytes for a log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    /// Only looks whether they may be written.
+    Compare,
+    Write,
 }
 
 /// A journal with something in it.
@@ -131,6 +150,17 @@ impl Found {
             return Err(DirError::unreadable(&self.path, reason));
         }
         Ok(())
+    }
+
+    /// Takes its bytes to their logs; returns how many logs got some, and the bytes.
+    async fn put(&self, rt: &Rt, root: &Path, act: Act) -> Result<(usize, u64), DirError> {
+        let (mut logs, mut bytes) = (0, 0);
+        for ((name, topic, _), stretches) in &self.wanted {
+            let put = put_log(rt, &root.join(name), *topic, stretches, &self.path, act).await?;
+            logs += usize::from(put > 0);
+            bytes += put;
+        }
+        Ok((logs, bytes))
     }
 
     /// Says that nothing in it is needed.
@@ -201,13 +231,14 @@ fn take(wanted: &mut Wanted, entry: Entry<'_>) {
     }
 }
 
-/// Writes a log's bytes, if it is still there; returns how many.
-async fn write_log(
+/// Takes its bytes to a log, if it is still there; returns how many.
+async fn put_log(
     rt: &Rt,
     place: &Path,
     topic: Uuid,
     stretches: &Stretches,
     journal: &Path,
+    act: Act,
 ) -> Result<u64, DirError> {
     if topic_id(rt, place).await.is_none_or(|found| found.0 != topic) {
         // Deleted, or deleted and made anew.
@@ -221,14 +252,18 @@ async fn write_log(
         });
     let mut bases: Vec<i64> = bases.collect();
     bases.sort_unstable();
-    let mut written = 0;
+    let mut put = 0;
     for (base, stretches) in stretches.iter().filter(|(base, _)| bases.contains(base)) {
         let path = FileKind::Log.path(place, *base);
-        let failed = |error: io::Error| DirError::io("write", &path, &error);
-        let file = rt.open(&path, OpenMode::ReadWrite).await.map_err(failed)?;
+        let (verb, mode) = match act {
+            Act::Compare => ("read", OpenMode::Read),
+            Act::Write => ("write", OpenMode::ReadWrite),
+        };
+        let failed = |error: io::Error| DirError::io(verb, &path, &error);
+        let file = rt.open(&path, mode).await.map_err(failed)?;
         let is_last = bases.last() == Some(base);
         for (position, bytes) in stretches {
-            let target = SegmentFile { rt, file: &file, is_last };
+            let target = SegmentFile { rt, file: &file, is_last, act };
             if !target.put(*position, bytes).await.map_err(failed)? {
                 return Err(DirError::unreadable(
                     journal,
@@ -240,12 +275,14 @@ async fn write_log(
                     ),
                 ));
             }
-            written += bytes.len() as u64;
+            put += bytes.len() as u64;
         }
-        file.sync().await.map_err(failed)?;
+        if act == Act::Write {
+            file.sync().await.map_err(failed)?;
+        }
         file.close().await.map_err(failed)?;
     }
-    Ok(written)
+    Ok(put)
 }
 
 struct SegmentFile<'a> {
@@ -253,10 +290,11 @@ struct SegmentFile<'a> {
     file: &'a File,
     /// No segment follows it.
     is_last: bool,
+    act: Act,
 }
 
 impl SegmentFile<'_> {
-    /// Writes `bytes` at `position` unless something else is there.
+    /// Writes `bytes` at `position`; false if something else is there.
     async fn put(&self, position: u64, bytes: &[u8]) -> io::Result<bool> {
         let len = self.file.len().await?;
         let start = position - position % BLOCK as u64;
@@ -279,6 +317,9 @@ impl SegmentFile<'_> {
         // A segment that has a successor was synced whole before that began.
         if !self.is_last || is_another(&there[inside..], bytes) {
             return Ok(false);
+        }
+        if self.act == Act::Compare {
+            return Ok(true);
         }
         there[inside..inside + bytes.len()].copy_from_slice(bytes);
         for (index, piece) in there.chunks(STEP_BYTES).enumerate() {

@@ -45,6 +45,7 @@ impl Kit {
             DirContents::format(rt, root, &meta).await.expect("formatted");
         }
         let contents = DirContents::read(rt, root).await.expect("readable");
+        contents.check_journals(rt).await.expect("understood");
         contents.replay_journals(rt).await.expect("replayed");
         contents.begin(rt).await.expect("begun");
         let dir = LogDir::attach(rt, &Arc::new(contents));
