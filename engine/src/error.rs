@@ -75,7 +75,11 @@ impl LogError {
 
 /// Whether a failed operation only lacked room.
 pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    is_full_kind(error.kind())
+}
+
+fn is_full_kind(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// A partition could not be opened. Nothing was deleted.
@@ -123,6 +127,18 @@ pub enum OpenError {
     /// The files could not be read or repaired.
     #[error(transparent)]
     Log(#[from] LogError),
+}
+
+impl OpenError {
+    /// Whether only room was missing on the disk: later it may open.
+    #[must_use]
+    pub fn lacks_room(&self) -> bool {
+        match self {
+            Self::Log(LogError::DiskFull { .. }) => true,
+            Self::Log(LogError::Io { kind, .. }) => is_full_kind(*kind),
+            _ => false,
+        }
+    }
 }
 
 /// A log directory could not be opened. Nothing in it was changed.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::conn::watch::{Kinds, Patience, TICK};
 use crate::core::Core;
+use crate::publish;
 
 /// Judges every connection of the core once a tick, for ever.
 pub(crate) async fn sweep(core: Rc<Core>) {
@@ -44,10 +45,15 @@ pub(crate) async fn housekeep(core: Rc<Core>) {
     let mut due = core.rt.now() + check_interval(&core);
     let forget_every = millis(core.config().producer_id_expiration_check_interval_ms);
     let mut forget_at = core.rt.now() + forget_every;
+    let mut open_at = core.rt.now() + OPEN_AGAIN;
     loop {
         core.rt.sleep(LOOK).await;
         for dir in &core.dirs {
             dir.remove_due().await;
+        }
+        if core.rt.now() >= open_at {
+            open_at = core.rt.now() + OPEN_AGAIN;
+            publish::open_lacking(&core).await;
         }
         if core.rt.now() >= forget_at {
             forget_at = core.rt.now() + forget_every;
@@ -81,5 +87,7 @@ fn millis(interval: i64) -> Duration {
     Duration::from_millis(u64::try_from(interval).unwrap_or(0))
 }
 
+/// How often partitions that lack room are tried again.
+const OPEN_AGAIN: Duration = Duration::from_secs(5);
 /// How late a delayed delete, or a change of the interval, may be noticed.
 const LOOK: Duration = Duration::from_secs(1);

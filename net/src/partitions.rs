@@ -8,6 +8,7 @@ use std::sync::Arc;
 use engine::ids::CoreId;
 use engine::partition::Partition;
 use engine::rt::{Map, Rt};
+use futures_util::lock::Mutex;
 use replication::cores::PartitionKey;
 use wire::primitives::Uuid;
 
@@ -34,8 +35,13 @@ pub(crate) enum Holder {
 pub(crate) enum Owned {
     /// Open; its role says whether it serves.
     Open(Rc<Partition>),
-    /// It could not be opened, for this reason; its files are as they were.
-    Offline(Arc<str>),
+    /// It could not be opened; its files are as they were.
+    Offline {
+        /// Why.
+        reason: Arc<str>,
+        /// Only room was missing on the disk, so it is tried again.
+        lacks_room: bool,
+    },
 }
 
 /// Why a partition is not served here.
@@ -53,6 +59,8 @@ pub(crate) enum Unserved {
 pub(crate) struct Partitions {
     homes: RefCell<Map<PartitionKey, Home>>,
     owned: RefCell<Map<PartitionKey, Owned>>,
+    /// Held while one that was offline is opened after all, and by who deletes or closes any.
+    pub(crate) turn: Mutex<()>,
 }
 
 impl Partitions {
@@ -61,6 +69,7 @@ impl Partitions {
         Self {
             homes: RefCell::new(Map::with_hasher(rt.hash_state())),
             owned: RefCell::new(Map::with_hasher(rt.hash_state())),
+            turn: Mutex::new(()),
         }
     }
 
@@ -73,7 +82,7 @@ impl Partitions {
     pub(crate) fn open(&self, key: PartitionKey) -> Result<Rc<Partition>, Unserved> {
         match self.owned.borrow().get(&key) {
             Some(Owned::Open(partition)) => Ok(Rc::clone(partition)),
-            Some(Owned::Offline(reason)) => Err(Unserved::Offline(Arc::clone(reason))),
+            Some(Owned::Offline { reason, .. }) => Err(Unserved::Offline(Arc::clone(reason))),
             None => Err(Unserved::NotHere),
         }
     }
@@ -88,11 +97,23 @@ impl Partitions {
         let owned = self.owned.borrow();
         let open = owned.iter().filter_map(|(key, owned)| match owned {
             Owned::Open(partition) => Some((*key, Rc::clone(partition))),
-            Owned::Offline(_) => None,
+            Owned::Offline { .. } => None,
         });
         let mut open: Vec<_> = open.collect();
         open.sort_unstable_by_key(|(key, _)| *key);
         open
+    }
+
+    /// Partitions of this core that are offline for want of room alone, in order of key.
+    pub(crate) fn lacking_room(&self) -> Vec<PartitionKey> {
+        let owned = self.owned.borrow();
+        let lacking = owned.iter().filter_map(|(key, owned)| match owned {
+            Owned::Offline { lacks_room: true, .. } => Some(*key),
+            Owned::Offline { .. } | Owned::Open(_) => None,
+        });
+        let mut lacking: Vec<_> = lacking.collect();
+        lacking.sort_unstable();
+        lacking
     }
 
     pub(crate) fn settle(&self, key: PartitionKey, home: Home) {
@@ -103,8 +124,9 @@ impl Partitions {
         self.homes.borrow_mut().remove(&key);
     }
 
-    pub(crate) fn insert(&self, key: PartitionKey, owned: Owned) {
-        self.owned.borrow_mut().insert(key, owned);
+    /// Answers what it was before.
+    pub(crate) fn insert(&self, key: PartitionKey, owned: Owned) -> Option<Owned> {
+        self.owned.borrow_mut().insert(key, owned)
     }
 
     pub(crate) fn remove(&self, key: PartitionKey) -> Option<Owned> {

@@ -72,6 +72,7 @@ pub(crate) struct Retire(pub(crate) Arc<Change>);
 
 /// Lets them go.
 pub(crate) async fn retire(core: Rc<Core>, Retire(change): Retire) {
+    let _turn = core.partitions.turn.lock().await;
     for topic in &change.delta.topics_deleted {
         delete(&core, topic).await;
     }
@@ -86,7 +87,8 @@ async fn open_new(core: &Rc<Core>, change: &Change) -> Opened {
     for &(key, home) in change.placed.iter().filter(|(_, home)| home.core == core.id()) {
         let Some(topic) = image.topics().get(key.topic) else { continue };
         let config = configs.of(topic);
-        opening.push(open(core, key, home, Arc::clone(topic), config));
+        let topic = Arc::clone(topic);
+        opening.push(async move { open(core, key, home, &topic, config).await.map_err(|_| key) });
         if opening.len() == OPENING_MAX
             && let Some(Err(key)) = opening.next().await
         {
@@ -128,28 +130,65 @@ pub(crate) fn effective(published: &Published, topic: &Topic) -> TopicConfig {
     }
 }
 
+/// Tries again to open what is offline for want of room.
+pub(crate) async fn open_lacking(core: &Rc<Core>) {
+    for key in core.partitions.lacking_room() {
+        let _turn = core.partitions.turn.lock().await;
+        let is_offline = matches!(core.partitions.owned(key), Some(Owned::Offline { .. }));
+        let published = core.published();
+        let (Some(home), Some(topic)) =
+            (core.partitions.home(key), published.image.topics().get(key.topic))
+        else {
+            continue;
+        };
+        if !is_offline || core.is_draining() {
+            continue;
+        }
+        let config = Rc::new(effective(&published, topic));
+        if open(core, key, home, topic, config).await.is_ok() {
+            tracing::info!(topic = &*topic.name, partition = key.partition.0, "online");
+            catch_up(core, key);
+        }
+    }
+}
+
+/// Gives a partition what the metadata says now, which may have changed while it was opened.
+fn catch_up(core: &Core, key: PartitionKey) {
+    let published = core.published();
+    if let Some(Owned::Open(partition)) = core.partitions.owned(key)
+        && let Some(topic) = published.image.topics().get(key.topic)
+        && let Some(registered) = topic.partition(key.partition)
+    {
+        partition.set_config(&Rc::new(effective(&published, topic)));
+        take_role(core, &partition, registered);
+    }
+}
+
 async fn open(
     core: &Rc<Core>,
     key: PartitionKey,
     home: Home,
-    topic: Arc<Topic>,
+    topic: &Topic,
     config: Rc<TopicConfig>,
-) -> Result<(), PartitionKey> {
-    let refuse = |reason: String| {
-        tracing::error!(topic = &*topic.name, partition = key.partition.0, "offline: {reason}");
-        core.partitions.insert(key, Owned::Offline(reason.into()));
-        Err(key)
+) -> Result<(), ()> {
+    let refuse = |reason: String, lacks_room| {
+        let offline = Owned::Offline { reason: reason.as_str().into(), lacks_room };
+        if core.partitions.insert(key, offline).is_none() {
+            tracing::error!(topic = &*topic.name, partition = key.partition.0, "offline: {reason}");
+        }
+        Err(())
     };
-    if let Some(reason) = twice_here(core, &topic, key) {
-        return refuse(reason);
+    if let Some(reason) = twice_here(core, topic, key) {
+        return refuse(reason, false);
     }
     let dir = match home.holder {
         Holder::Dir(dir) => dir,
         Holder::Missing(id) => {
-            return refuse(format!(
+            let reason = format!(
                 "its log directory, of directory.id {id}, is none of log.dirs: put it back; only \
                  deleting the topic gives its records up"
-            ));
+            );
+            return refuse(reason, false);
         }
     };
     let spec = PartitionSpec {
@@ -168,7 +207,7 @@ async fn open(
             core.partitions.insert(key, Owned::Open(partition));
             Ok(())
         }
-        Err(error) => refuse(error.to_string()),
+        Err(error) => refuse(error.to_string(), error.lacks_room()),
     }
 }
 
@@ -236,7 +275,9 @@ async fn delete(core: &Rc<Core>, topic: &Topic) {
         core.partitions.unsettle(key);
         let deleted = match (core.partitions.remove(key), home) {
             (Some(Owned::Open(open)), _) => open.delete().await,
-            (Some(Owned::Offline(_)), Some(home)) => discard(core, home, topic, partition).await,
+            (Some(Owned::Offline { .. }), Some(home)) => {
+                discard(core, home, topic, partition).await
+            }
             _ => Ok(()),
         };
         if let Err(error) = deleted {

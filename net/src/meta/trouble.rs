@@ -283,6 +283,33 @@ fn a_partition_that_cannot_be_opened_can_be_deleted() {
 }
 
 #[test]
+fn a_topic_made_on_a_full_disk_is_served_once_there_is_room() {
+    let mut node = on_two_disks(9);
+    node.boot();
+    node.world.set_disk(node.node, Path::new("/data"), |disk| disk.total_bytes = 0);
+    let on_full = node.run(|rt, addr| async move {
+        for name in ["t", "u"] {
+            assert_eq!(create(&rt, addr, name, 4).await, ErrorCode::NONE);
+        }
+        rt.sleep(Duration::from_secs(20)).await;
+        assert_eq!(delete(&rt, addr, "u").await, ErrorCode::NONE);
+        latest(&mut Client::connect(&rt, addr).await, 4).await
+    });
+    let is_offline = |code: &&ErrorCode| **code == ErrorCode::KAFKA_STORAGE_ERROR;
+    assert_eq!(on_full.iter().filter(is_offline).count(), 2, "{on_full:?}");
+    speed_up(&node);
+    let with_room = node.run(|rt, addr| async move {
+        rt.sleep(Duration::from_secs(10)).await;
+        latest(&mut Client::connect(&rt, addr).await, 4).await
+    });
+    assert_eq!(with_room, [ErrorCode::NONE; 4]);
+    assert!(node.stop().iter().all(Result::is_ok));
+    node.boot();
+    assert_eq!(node.ready().expect("it serves").partitions, (4, 0));
+    assert_eq!(partitions(&node).iter().filter(|name| !name.starts_with("t-")).count(), 0);
+}
+
+#[test]
 fn a_topic_that_is_shown_is_there_on_every_core() {
     let node = Whole::start(8, 2, &[]);
     let mut clients = node.run(|rt, addr| async move {

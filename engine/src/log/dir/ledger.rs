@@ -1,7 +1,7 @@
 //! The logs that a core has open in a directory, and the core's checkpoint of them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 
 use wire::primitives::Uuid;
@@ -21,8 +21,8 @@ pub(super) struct Ledger {
     entries: RefCell<BTreeMap<(Uuid, i32), Known>>,
     /// Of logs that were closed in order, or not opened.
     closed: RefCell<BTreeMap<TopicPartition, Positions>>,
-    /// A log could not be opened.
-    unopened: Cell<bool>,
+    /// Logs that could not be opened.
+    unopened: RefCell<BTreeSet<(Uuid, i32)>>,
     /// Bytes appended since the last checkpoint began.
     appended: Cell<u64>,
     /// Bytes of the last checkpoint.
@@ -45,6 +45,7 @@ impl LogDir {
     /// Makes a log part of the checkpoint.
     pub(crate) fn register(&self, log: &Rc<Log>) {
         self.ledger.open.borrow_mut().insert(log.key(), Rc::downgrade(log));
+        self.ledger.unopened.borrow_mut().remove(&log.key());
     }
 
     /// Takes a log out of the checkpoint: closed with what is known of it, or deleted.
@@ -65,7 +66,7 @@ impl LogDir {
     /// then not left as one that was stopped in order.
     pub fn leave_unopened(&self, topic: &str, topic_id: TopicId, partition: PartitionId) {
         let (ledger, contents) = (&self.ledger, &self.contents);
-        ledger.unopened.set(true);
+        ledger.unopened.borrow_mut().insert((topic_id.0, partition.0));
         let entries = contents.entries(topic_id, partition.0);
         let log_start = entries.iter().map(|entry| entry.log_start).max();
         if let Some((mut entry, log_start)) = entries.into_iter().next().zip(log_start) {
@@ -86,7 +87,7 @@ impl LogDir {
     /// Whether every log that this core was to open here was opened.
     #[must_use]
     pub fn opened_all(&self) -> bool {
-        !self.ledger.unopened.get()
+        self.ledger.unopened.borrow().is_empty()
     }
 
     /// The logs that this core has open here.
