@@ -67,10 +67,14 @@ impl Comparison {
 }
 
 impl Verdict {
-    /// Whether the change must not pass as it is.
+    /// Whether the change must not pass as it is. What other tools count says nothing of it.
     #[must_use]
-    pub fn fails(self) -> bool {
-        matches!(self, Self::Worse | Self::New | Self::Gone)
+    pub fn fails(self, same_tools: bool) -> bool {
+        match self {
+            Self::Worse => same_tools,
+            Self::New | Self::Gone => true,
+            Self::Same | Self::Better => false,
+        }
     }
 }
 
@@ -98,8 +102,8 @@ mod tests {
         assert_eq!(verdict(1000, 951), Verdict::Same);
         assert_eq!(verdict(1000, 950), Verdict::Better);
         assert_eq!(verdict(u64::MAX / 2, u64::MAX), Verdict::Worse);
-        assert!(Verdict::Worse.fails());
-        assert!(!Verdict::Better.fails() && !Verdict::Same.fails());
+        assert!(Verdict::Worse.fails(true) && !Verdict::Worse.fails(false));
+        assert!(!Verdict::Better.fails(true) && !Verdict::Same.fails(true));
     }
 
     #[test]
@@ -109,7 +113,7 @@ mod tests {
         let verdicts: Vec<_> = both.iter().map(|c| (c.case.as_str(), c.verdict())).collect();
         let expected = [("gone", Verdict::Gone), ("kept", Verdict::Same), ("new", Verdict::New)];
         assert_eq!(verdicts, expected);
-        assert!(Verdict::Gone.fails() && Verdict::New.fails());
+        assert!(Verdict::Gone.fails(false) && Verdict::New.fails(false));
         assert_eq!((both[0].percent(), both[1].percent()), (None, Some(0.0)));
     }
 }

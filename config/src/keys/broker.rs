@@ -101,7 +101,7 @@ keys! {
             dynamic,
             "Most idempotent producers that a partition remembers; the ones heard of longest ago go first.";
         "odradek.journal.bytes" odradek_journal_bytes: Bytes = 0, min(0), fixed,
-            "Size of the commit journal that each core has in each log directory, made when it is first of use, 128 MiB for example; 0 for none.";
+            "Size of the commit journal that each core has in each log directory, made when it is first of use, 128 MiB for example and 2 MiB at least; 0 for none.";
         "odradek.journal.partitions.min" odradek_journal_partitions_min: Count = 3, range(1, 1_000_000),
             fixed,
             "Partitions of a core that have to be written to within 100 ms for small appends to be made durable in the journal.";

@@ -10,6 +10,7 @@ use super::restart::{on, world};
 use crate::error::OpenError;
 use crate::ids::Offset;
 use crate::log::dir::OwnState;
+use crate::rt::Rt;
 use crate::rt::sim::{Crash, DiskOp, SimOptions, World};
 
 #[test]
@@ -95,18 +96,23 @@ fn a_creation_that_fails_anywhere_can_be_tried_again() {
     }
 }
 
+/// A whole run that leaves a log from offset 5 to 9.
+async fn run_to_nine(rt: &Rt) {
+    let kit = Kit::start(rt).await;
+    let partition = kit.lead(TopicConfig::default(), 0).await;
+    for tag in 0..9 {
+        produce(&partition, batch(tag, 1, 100)).await;
+    }
+    partition.delete_records(Offset(5)).await.expect("deleted");
+    partition.close().await.expect("closes");
+    kit.stop(7).await;
+}
+
 #[test]
 fn what_an_unopened_log_had_is_known_when_it_can_be_opened() {
     let (world, node) = world(3);
     on(&world, node, async |rt| {
-        let kit = Kit::start(&rt).await;
-        let partition = kit.lead(TopicConfig::default(), 0).await;
-        for tag in 0..9 {
-            produce(&partition, batch(tag, 1, 100)).await;
-        }
-        partition.delete_records(Offset(5)).await.expect("deleted");
-        partition.close().await.expect("closes");
-        kit.stop(7).await;
+        run_to_nine(&rt).await;
         let metadata = partition_dir().join("partition.metadata");
         let good = rt.read_file(&metadata, 100).await.expect("there");
         rt.write_file(&metadata, b"?").await.expect("written");
@@ -129,14 +135,7 @@ fn what_an_unopened_log_had_is_known_when_it_can_be_opened() {
 fn a_log_that_was_not_recovered_since_somebody_else_used_it_is_as_that_one_left_it() {
     let (world, node) = world(4);
     on(&world, node, async |rt| {
-        let kit = Kit::start(&rt).await;
-        let partition = kit.lead(TopicConfig::default(), 0).await;
-        for tag in 0..9 {
-            produce(&partition, batch(tag, 1, 100)).await;
-        }
-        partition.delete_records(Offset(5)).await.expect("deleted");
-        partition.close().await.expect("closes");
-        kit.stop(7).await;
+        run_to_nine(&rt).await;
         // As when Kafka ran on the directory and crashed.
         rt.remove_file(&Path::new(ROOT).join(OwnState::FILE)).await.expect("there");
         // Begun, and killed before the log was opened.
