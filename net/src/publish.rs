@@ -297,7 +297,11 @@ async fn discard(
 ) -> Result<(), LogError> {
     let Holder::Dir(dir) = home.holder else { return Ok(()) };
     let dir = &core.dirs[dir];
-    match dir.topic_of(&topic.name, partition.0).await == Some(topic.id) {
+    let is_its_own = match dir.topic_of(&topic.name, partition.0).await {
+        Some(found) => found == topic.id,
+        None => dir.is_bare(&topic.name, partition.0).await,
+    };
+    match is_its_own {
         true => dir.discard(&topic.name, partition.0).await,
         false => Ok(()),
     }

@@ -63,6 +63,16 @@ impl LogDir {
         topic_id(&self.rt, &self.partition_path(topic, partition)).await
     }
 
+    /// Whether the partition's directory is there with nothing in it, as a creation leaves it for
+    /// which there was no room.
+    pub async fn is_bare(&self, topic: &str, partition: i32) -> bool {
+        let listed = self.rt.list_dir(&self.partition_path(topic, partition)).await;
+        let is_unfinished = |name: &str| name.ends_with(".tmp");
+        listed.is_ok_and(|listed| {
+            listed.iter().all(|entry| is_unfinished(&entry.name.to_string_lossy()))
+        })
+    }
+
     /// Removes what is due. Called by the core's housekeeping.
     pub async fn remove_due(self: &Rc<Self>) {
         loop {
