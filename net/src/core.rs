@@ -208,9 +208,11 @@ impl Writers {
 
 fn attach(rt: &Rt, node: &Node, contents: &Arc<DirContents>) -> Rc<LogDir> {
     let dir = LogDir::attach(rt, contents);
-    let (bytes, logs_min) =
-        (node.config.odradek_journal_bytes, node.config.odradek_journal_partitions_min);
-    dir.set_journal(JournalLimits { bytes, logs_min: logs_min as usize });
+    dir.set_journal(JournalLimits {
+        bytes: node.config.odradek_journal_bytes,
+        append_bytes_max: node.config.odradek_journal_append_max_bytes,
+        logs_min: node.config.odradek_journal_partitions_min as usize,
+    });
     dir
 }
 

@@ -100,9 +100,12 @@ keys! {
         "odradek.partition.producers.max" odradek_partition_producers_max: Count = 65_536, min(16),
             dynamic,
             "Most idempotent producers that a partition remembers; the ones heard of longest ago go first.";
-        "odradek.journal.bytes" odradek_journal_bytes: Bytes = 0, min(0), fixed,
-            "Size of the commit journal that each core has in each log directory, made when it is first of use, 128 MiB for example and 2 MiB at least; 0 for none.";
-        "odradek.journal.partitions.min" odradek_journal_partitions_min: Count = 3, range(1, 1_000_000),
+        "odradek.journal.bytes" odradek_journal_bytes: Bytes = 134_217_728, min(0), fixed,
+            "Size of the commit journal that each core has in each log directory, 2 MiB at least, made when some thousand small appends have come; 0 for none.";
+        "odradek.journal.append.max.bytes" odradek_journal_append_max_bytes: Bytes = 65_536,
+            range(1, 131_072), fixed,
+            "Largest append that is made durable in the journal; it is written twice, and what is larger once.";
+        "odradek.journal.partitions.min" odradek_journal_partitions_min: Count = 1, range(1, 1_000_000),
             fixed,
             "Partitions of a core that have to be written to within 100 ms for small appends to be made durable in the journal.";
         "log.retention.check.interval.ms" log_retention_check_interval_ms: Millis = 300_000, min(1),

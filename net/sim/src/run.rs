@@ -478,6 +478,8 @@ fn node_settings(rng: &mut Rng) -> Vec<String> {
     // A journal of the smallest size, in most of the runs.
     settings.push(format!("odradek.journal.bytes={}", rng.pick(&[0, 1, 1])));
     settings.push(format!("odradek.journal.partitions.min={}", rng.pick(&[1, 2, 4])));
+    let largest = rng.pick(&[200, 65_536, 131_072]);
+    settings.push(format!("odradek.journal.append.max.bytes={largest}"));
     // Many short segments, in half of the runs.
     if rng.one_in(2) {
         settings.push(format!("log.roll.ms={}", rng.pick(&[50, 300, 2_000])));

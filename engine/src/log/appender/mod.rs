@@ -316,6 +316,22 @@ impl Appender {
         self.sync_through(self.end()).await
     }
 
+    /// Waits until everything below `target` is with the device, or the log has failed.
+    pub(super) async fn write_through(self: &Rc<Self>, target: u64) {
+        {
+            let mut state = self.state.borrow_mut();
+            state.write_to = state.write_to.max(target);
+        }
+        self.start();
+        self.work.raise();
+        self.moved
+            .until(0, || {
+                let state = self.state.borrow();
+                (state.written >= target || state.failed.is_some()).then_some(())
+            })
+            .await;
+    }
+
     /// Waits until everything below `target` is synced.
     pub(crate) async fn sync_through(self: &Rc<Self>, target: u64) -> Result<(), LogError> {
         {

@@ -41,6 +41,8 @@ pub(in crate::log) struct State {
     /// Until then appends are refused, since there was no room for one: those that were sent behind
     /// it, and might get some, must not get in before it is sent again.
     pub(super) refusal: Option<(Instant, LogError)>,
+    /// Hold nothing back up to here.
+    pub(super) write_to: u64,
     /// Sync up to here whatever the policy says.
     pub(super) sync_to: u64,
     /// End position and end offset of each append that is not yet synced.
@@ -94,6 +96,7 @@ impl State {
             no_growth_ahead_until: None,
             grow_error: None,
             refusal: None,
+            write_to: 0,
             sync_to: 0,
             marks: VecDeque::new(),
             progress: Progress {
@@ -162,7 +165,7 @@ impl State {
     pub(super) fn is_held_back(&self) -> bool {
         let committed = self.marks.back().map_or(self.synced, |mark| mark.position);
         self.journaling >= committed
-            && self.sync_to <= self.submitted
+            && self.sync_to.max(self.write_to) <= self.submitted
             && committed.saturating_sub(self.submitted) < HELD_BACK_MAX
     }
 }

@@ -195,11 +195,13 @@ impl Journal {
         true
     }
 
-    /// Every log in a half is synced, so the half is not needed any more.
+    /// Every log in a half is synced, so the half is not needed any more. All are written before the
+    /// first sync: what a file system notes of many files goes to the disk at once then.
     async fn clean_half(&self, index: usize) -> Result<(), LogError> {
         let owners: Vec<_> = self.state.borrow().halves[index].owners.values().cloned().collect();
-        let syncs =
-            owners.into_iter().map(|(owner, end)| async move { owner.sync_through(end).await });
+        let writes = owners.iter().map(|(owner, end)| owner.write_through(*end));
+        stream::iter(writes).buffer_unordered(WRITES_MAX).collect::<()>().await;
+        let syncs = owners.iter().map(|(owner, end)| owner.sync_through(*end));
         let mut syncs = stream::iter(syncs).buffer_unordered(SYNCS_MAX);
         while let Some(synced) = syncs.next().await {
             synced?;
@@ -357,6 +359,8 @@ impl Drop for Guard {
     }
 }
 
+/// Logs that are written to at a time.
+const WRITES_MAX: usize = 16;
 /// Logs that are synced at a time.
 const SYNCS_MAX: usize = 4;
 /// How often the journal has to fit into the free room of the disk to be made.

@@ -4,7 +4,8 @@
 //! logs are appended to, none of that is shared. So small appends go to the journal as well: what
 //! all logs of the core append while a sync runs is one frame, written and synced at once, and that
 //! is what acknowledges them. The logs' own files take the same bytes later, in larger writes, and
-//! are synced when the journal needs its room again.
+//! are synced when the journal needs its room again. Its own file is made once and never grows, so
+//! a sync of it has no file system's bookkeeping to wait for: that pays off for one log, too.
 //!
 //! ```text
 //! append ─┬─▶ the log's chunk ─────────────── written when large, or when the half is cleaned ─▶ file
@@ -14,9 +15,9 @@
 //! ```
 //!
 //! What a crash leaves in the journal is written to the files before any log is opened
-//! ([`replay`]). A stop in order leaves nothing in it. Appends that are large, or that hardly have
-//! company, go straight to their files: the journal would only write them twice. Nothing waits for
-//! room in the journal: while there is none, appends go straight, too.
+//! ([`replay`]). A stop in order leaves nothing in it. Appends that are large go straight to their
+//! files: the journal would only write them twice. Nothing waits for room in the journal: while
+//! there is none, appends go straight, too.
 
 mod flush;
 mod format;
@@ -45,13 +46,16 @@ use crate::waiters::{Signal, Waiters};
 pub struct JournalLimits {
     /// Bytes of one core's file in one log directory; 0 for no journal.
     pub bytes: u64,
+    /// Largest append that goes to it, at most half of what is written at once: writing twice what
+    /// is larger costs more than a sync.
+    pub append_bytes_max: u64,
     /// Logs that have to be appended to at about the same time for the journal to be worth it.
     pub logs_min: usize,
 }
 
 impl JournalLimits {
     /// No journal.
-    pub const OFF: Self = Self { bytes: 0, logs_min: 0 };
+    pub const OFF: Self = Self { bytes: 0, append_bytes_max: 0, logs_min: 0 };
 }
 
 /// Whether a file of this name in a log directory is a core's journal.
@@ -124,6 +128,8 @@ struct State {
     clean_now: bool,
     running: bool,
     company: Company,
+    /// Appends that the journal would have been for before it was made.
+    unused: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -297,7 +303,7 @@ impl Seat {
     pub(crate) fn begin(&self, position: u64, bytes: u64) -> bool {
         let journal = &self.journal;
         let limits = journal.limits.get();
-        if limits.bytes == 0 || bytes > COMMIT_MAX {
+        if limits.bytes == 0 || bytes > limits.append_bytes_max.min(FRAME_BYTES as u64 / 2) {
             return false;
         }
         {
@@ -308,8 +314,11 @@ impl Seat {
             match state.stage {
                 Stage::Ready if has_company && !is_full => {}
                 Stage::Unused if has_company => {
-                    drop(state);
-                    journal.make();
+                    state.unused += 1;
+                    if state.unused > limits.bytes / BYTES_PER_UNUSED {
+                        drop(state);
+                        journal.make();
+                    }
                     return false;
                 }
                 _ => return false,
@@ -405,12 +414,12 @@ impl Company {
 
 const PREFIX: &str = "odradek-core-";
 const SUFFIX: &str = ".journal";
-/// Largest append that goes to the journal: writing twice what is larger costs more than a sync.
-const COMMIT_MAX: u64 = 64 << 10;
 /// Largest frame: what is appended during one sync, mostly.
 const FRAME_BYTES: usize = 256 << 10;
 /// Full frames that wait for the device; more appends go straight to their files.
 const READY_MAX: usize = 8;
+/// A journal is made after one append for this many of its bytes: who writes little needs none.
+const BYTES_PER_UNUSED: u64 = 64 << 10;
 /// Smallest half: a few frames.
 const HALF_BYTES_MIN: u64 = HEAD_BYTES as u64 + 4 * FRAME_BYTES as u64;
 /// Time in which appends keep each other company.

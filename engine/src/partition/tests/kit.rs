@@ -23,7 +23,8 @@ pub(super) const ROOT: &str = "/data";
 pub(super) const TOPIC: TopicId = TopicId(Uuid([7; 16]));
 
 /// A journal of the smallest size that every small append goes to.
-pub(super) const JOURNAL: JournalLimits = JournalLimits { bytes: 1, logs_min: 1 };
+pub(super) const JOURNAL: JournalLimits =
+    JournalLimits { bytes: 1, append_bytes_max: 64 << 10, logs_min: 1 };
 
 /// One core's engine with one log directory.
 pub(super) struct Kit {
