@@ -88,10 +88,11 @@ impl Log {
     /// Lets what was appended since the last commit go to the device.
     pub(crate) fn commit(&self, records: u64) {
         let (appender, log_end) = (self.appender(), self.log_end());
+        let was_captured = !self.changed_since_capture();
         self.note_change();
         let bytes = appender.uncommitted();
         self.site.cx.metrics.appended_bytes.add(bytes);
-        self.site.dir.note_appended(bytes);
+        self.site.dir.note_appended(bytes, was_captured);
         appender.commit(log_end, records);
     }
 

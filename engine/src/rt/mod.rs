@@ -278,6 +278,19 @@ impl Rt {
         }
     }
 
+    /// Makes durable every write to `files` that completed before this call, as a [`File::sync`] of
+    /// each does, by one sync of the file system that they and `dir` are on (syncfs). That takes
+    /// along whatever else waits there, of other programs too.
+    ///
+    /// # Errors
+    /// As for [`File::sync`]: none of the files may then be believed.
+    pub async fn sync_files(&self, dir: &Path, files: &[File]) -> io::Result<()> {
+        match &self.0 {
+            RtForm::Real(core) => core.sync_file_system(dir).await,
+            RtForm::Sim(core) => core.sync_files(dir, files).await,
+        }
+    }
+
     /// True if there is a file or directory at `path`.
     ///
     /// # Errors

@@ -588,18 +588,36 @@ impl Appender {
         }
         {
             let mut state = self.state.borrow_mut();
-            if state.failed.is_some() {
+            let began = state.sync_began.take();
+            if state.failed.is_some() || covered <= state.synced {
                 return;
             }
-            state.synced = covered;
-            state.progress.in_file = state.offset_at(covered, state.progress.in_file);
-            state.note_durable();
-            let passed = state.marks.partition_point(|mark| mark.position <= covered);
-            state.marks.drain(..passed);
+            state.note_synced(covered);
             // What was appended before the sync began and is not covered is hardly older.
-            state.unsynced_since = state.sync_began.take().filter(|_| state.end > covered);
+            state.unsynced_since = began.filter(|_| state.end > covered);
         }
         self.moved.wake_all();
+        (self.on_progress)();
+    }
+
+    /// Takes in the end of a sync of many logs, which covered everything of this one below `covered`.
+    pub(super) fn synced_with_others(&self, covered: u64, result: &io::Result<()>) {
+        if let Err(error) = result {
+            self.fail_io("sync failed", error);
+            return;
+        }
+        {
+            let mut state = self.state.borrow_mut();
+            if state.failed.is_some() || covered <= state.synced {
+                return;
+            }
+            state.note_synced(covered);
+            if state.end <= covered {
+                (state.unsynced_since, state.unsynced_records) = (None, 0);
+            }
+        }
+        self.moved.wake_all();
+        self.work.raise();
         (self.on_progress)();
     }
 

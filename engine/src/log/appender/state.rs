@@ -154,6 +154,15 @@ impl State {
         self.marks.push_back(mark);
     }
 
+    /// Everything below `covered` is synced in the file.
+    pub(super) fn note_synced(&mut self, covered: u64) {
+        self.synced = covered;
+        self.progress.in_file = self.offset_at(covered, self.progress.in_file);
+        self.note_durable();
+        let passed = self.marks.partition_point(|mark| mark.position <= covered);
+        self.marks.drain(..passed);
+    }
+
     pub(super) fn note_durable(&mut self) {
         let durable = self.synced.max(self.journaled);
         self.progress.synced = self.offset_at(durable, self.progress.synced);

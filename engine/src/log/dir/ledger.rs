@@ -25,6 +25,8 @@ pub(super) struct Ledger {
     unopened: RefCell<BTreeSet<(Uuid, i32)>>,
     /// Bytes appended since the last checkpoint began.
     appended: Cell<u64>,
+    /// Logs that were appended to since then, or hardly fewer.
+    changed: Cell<u64>,
     /// Bytes of the last checkpoint.
     file_bytes: Cell<u64>,
     /// Checkpoints asked for, begun and ended; a run serves everyone who asked before it began.
@@ -110,12 +112,16 @@ impl LogDir {
         positions
     }
 
-    /// Counts appended bytes; after enough of them a checkpoint is written.
-    pub(crate) fn note_appended(self: &Rc<Self>, bytes: u64) {
+    /// Counts appended bytes, and logs that the last checkpoint knows whole and the next one does
+    /// not; after enough a checkpoint is written.
+    pub(crate) fn note_appended(self: &Rc<Self>, bytes: u64, was_captured: bool) {
         let ledger = &self.ledger;
         ledger.appended.set(ledger.appended.get() + bytes);
-        // A checkpoint of many producers must not cost more than a fraction of what it saves.
-        let due = CHECKPOINT_BYTES.max(ledger.file_bytes.get() * 8);
+        ledger.changed.set(ledger.changed.get() + u64::from(was_captured));
+        // A checkpoint of many producers, or many logs, must not cost more than a fraction of what
+        // it saves.
+        let of_logs = (ledger.changed.get() * CHECKPOINT_BYTES_PER_LOG).min(CHECKPOINT_BYTES_MAX);
+        let due = CHECKPOINT_BYTES.max(ledger.file_bytes.get() * 8).max(of_logs);
         if ledger.appended.get() >= due && !ledger.running.get() {
             self.checkpoint_soon();
         }
@@ -175,6 +181,7 @@ impl LogDir {
 
     async fn write_checkpoint(&self) -> Result<(), LogError> {
         self.ledger.appended.set(0);
+        self.ledger.changed.set(0);
         for log in self.open_logs() {
             let captured = log.capture().await;
             self.note(&log, captured);
@@ -226,3 +233,7 @@ impl Drop for Running {
 
 /// Appended bytes of one core after which a start should not have to read further back.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
+/// The same for each of many logs, since each has some files to write and sync; but a start shall
+/// not have to read more than the second.
+const CHECKPOINT_BYTES_PER_LOG: u64 = 1 << 20;
+const CHECKPOINT_BYTES_MAX: u64 = 1 << 30;

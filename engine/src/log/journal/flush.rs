@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::format::{self, HEAD_BYTES, Head};
-use super::{FRAME_BYTES, Frame, HALF_AGE, Half, Journal, Stage, State};
+use super::{Appender, FRAME_BYTES, Frame, HALF_AGE, Half, Journal, Stage, State};
 use crate::buf::BLOCK;
 use crate::error::LogError;
 use crate::rt::sim::Plant;
@@ -195,18 +195,34 @@ impl Journal {
         true
     }
 
-    /// Every log in a half is synced, so the half is not needed any more. All are written before the
-    /// first sync: what a file system notes of many files goes to the disk at once then.
+    /// Every log in a half is synced, so the half is not needed any more.
     async fn clean_half(&self, index: usize) -> Result<(), LogError> {
         let owners: Vec<_> = self.state.borrow().halves[index].owners.values().cloned().collect();
         let writes = owners.iter().map(|(owner, end)| owner.write_through(*end));
         stream::iter(writes).buffer_unordered(WRITES_MAX).collect::<()>().await;
+        if owners.len() >= TOGETHER_MIN {
+            self.sync_together(&owners).await;
+        }
         let syncs = owners.iter().map(|(owner, end)| owner.sync_through(*end));
         let mut syncs = stream::iter(syncs).buffer_unordered(SYNCS_MAX);
         while let Some(synced) = syncs.next().await {
             synced?;
         }
         Ok(())
+    }
+
+    /// Syncs many logs at once.
+    async fn sync_together(&self, owners: &[(Rc<Appender>, u64)]) {
+        let files: Vec<File> = owners.iter().map(|(owner, _)| owner.file.clone()).collect();
+        let covered: Vec<u64> = owners.iter().map(|(owner, _)| owner.written_end()).collect();
+        let dir = self.path.parent().unwrap_or(&self.path);
+        let result = self.rt.sync_files(dir, &files).await;
+        for ((owner, _), covered) in owners.iter().zip(covered) {
+            owner.synced_with_others(covered, &result);
+        }
+        if let Some((owner, _)) = owners.first() {
+            owner.cx.metrics.syncs.inc();
+        }
     }
 
     /// Has everything in the journal synced, and says so in the file.
@@ -359,6 +375,8 @@ impl Drop for Guard {
     }
 }
 
+/// From so many logs on one sync of the file system is cheaper than one for each.
+const TOGETHER_MIN: usize = 8;
 /// Logs that are written to at a time.
 const WRITES_MAX: usize = 16;
 /// Logs that are synced at a time.

@@ -13,7 +13,7 @@ use crate::error::DirError;
 use crate::ids::{CoreId, LeaderEpoch, Offset, PartitionId};
 use crate::log::dir::{CleanShutdown, DirContents};
 use crate::partition::*;
-use crate::rt::sim::{Crash, DiskOp, NodeId, SimOptions, World};
+use crate::rt::sim::{Crash, DiskOp, DiskOptions, NodeId, SimOptions, World};
 use crate::rt::{OpenMode, Rt};
 
 const FILE: &str = "odradek-core-0.journal";
@@ -296,30 +296,41 @@ fn damage_in_front_of_whole_frames_is_refused() {
 
 #[test]
 fn what_could_not_be_synced_in_its_log_stays_in_the_journal() {
-    const LAST: i32 = 60;
-    let world = Rc::new(World::new(11, SimOptions::default()));
-    let node = world.add_node(1);
-    let disk = Rc::clone(&world);
-    on(&world, node, async move |rt| {
-        let (kit, first) = lead_journaled(&rt, 0).await;
-        for number in 1..=LAST {
-            let partition = lead_number(&kit, number, 0).await;
-            produce(&partition, batch(1, 1, 100)).await;
-        }
-        let broken = Path::new(ROOT).join(format!("t-{LAST}"));
-        disk.fail_next(node, &broken, DiskOp::Sync, libc::EIO);
-        // Fills one half after the other, faster than all logs of one are synced.
-        for _ in 0..20 {
-            let batches = (0..8).map(|tag| produce(&first, batch(tag, 1, 60_000)));
-            futures_util::future::join_all(batches).await;
-        }
-    });
-    crash(&world, node, Crash::PowerLoss);
-    on(&world, node, async |rt| {
-        let kit = journaled(&rt).await;
-        let partition = lead_number(&kit, LAST, 1).await;
-        assert_eq!(read_all(&partition, 0).await.len(), 1);
-    });
+    // Few logs, which are synced one by one, and many, which are synced together.
+    for last in [6, 60] {
+        let world = Rc::new(World::new(11, SimOptions::default()));
+        let node = world.add_node(1);
+        let disk = Rc::clone(&world);
+        let broken = Path::new(ROOT).join(format!("t-{last}"));
+        let slow = Duration::from_millis(50);
+        let slow = DiskOptions { latency_min: slow, latency_max: slow, ..DiskOptions::default() };
+        on(&world, node, async move |rt| {
+            let (kit, first) = lead_journaled(&rt, 0).await;
+            disk.add_disk(node, &broken, slow);
+            for number in 1..=last {
+                let partition = lead_number(&kit, number, 0).await;
+                produce(&partition, batch(1, 1, 100)).await;
+            }
+            disk.fail_next(node, &broken, DiskOp::Sync, libc::EIO);
+            // Fills one half after the other, faster than that log can be synced.
+            for _ in 0..20 {
+                let batches = (0..8).map(|tag| {
+                    let options = AppendOptions::default();
+                    first.append_as_leader(batch(tag, 1, 60_000), options)
+                });
+                for appended in futures_util::future::join_all(batches).await {
+                    let Ok(appended) = appended else { continue };
+                    let _ = first.acked(appended.last).await;
+                }
+            }
+        });
+        crash(&world, node, Crash::PowerLoss);
+        on(&world, node, async move |rt| {
+            let kit = journaled(&rt).await;
+            let partition = lead_number(&kit, last, 1).await;
+            assert_eq!(read_all(&partition, 0).await.len(), 1, "{last} logs");
+        });
+    }
 }
 
 #[test]

@@ -119,6 +119,12 @@ impl Core {
         self.in_pool(move || fs::File::open(path)?.sync_all()).await
     }
 
+    pub(in crate::rt) async fn sync_file_system(&self, dir: &Path) -> io::Result<()> {
+        let dir = dir.to_owned();
+        // A new descriptor reports what fails from now on.
+        self.in_pool(move || Ok(rustix::fs::syncfs(fs::File::open(dir)?)?)).await
+    }
+
     pub(in crate::rt) async fn exists(&self, path: &Path) -> io::Result<bool> {
         let path = path.to_owned();
         self.in_pool(move || path.try_exists()).await

@@ -30,6 +30,17 @@ behaviours! {
         file.close().await.unwrap();
     }
 
+    async fn files_are_synced_together(rt: Rt, dir: PathBuf) {
+        let mut files = Vec::new();
+        for name in ["f", "g", "h"] {
+            let file = rt.open(&dir.join(name), OpenMode::CreateNew).await.unwrap();
+            file.write_at(filled(&rt, 4096, 7), 4096, 0).await.unwrap();
+            files.push(file);
+        }
+        rt.sync_files(&dir, &files).await.unwrap();
+        assert_eq!(kind(rt.sync_files(&dir.join("nowhere"), &[]).await), io::ErrorKind::NotFound);
+    }
+
     async fn reads_stop_at_the_end(rt: Rt, dir: PathBuf) {
         let path = dir.join("f");
         rt.write_file(&path, &[5; 5000]).await.unwrap();

@@ -17,7 +17,8 @@ use std::{
 };
 
 use super::{Core, Later, Plant};
-use crate::rt::{DirEntry, DmaBuf, OpenMode, Space, rng::Rng};
+use crate::rt::file::FileForm;
+use crate::rt::{DirEntry, DmaBuf, File, OpenMode, Space, rng::Rng};
 
 mod fs;
 mod image;
@@ -197,6 +198,43 @@ impl Core {
             Ok(())
         })
         .await
+    }
+
+    pub(in crate::rt) async fn sync_files(
+        self: &Rc<Self>,
+        dir: &Path,
+        files: &[File],
+    ) -> io::Result<()> {
+        let disks = self.disks().clone();
+        disks.0.borrow().dir_sync_mark(dir)?;
+        let marked = files.iter().filter_map(|file| {
+            let FileForm::Sim(file) = &file.0 else { return None };
+            let mark = disks.0.borrow().sync_mark(file.ino).ok()?;
+            Some((file.ino, mark, file.path.clone()))
+        });
+        let marked: Vec<_> = marked.collect();
+        if self.planted(Plant::SkippedSync) {
+            return Ok(());
+        }
+        let (later, deliver) = Later::new();
+        let takes = self.random(|rng| disks.duration(dir, 0, rng));
+        self.call_after(takes, move |core| {
+            let mut fs = disks.0.borrow_mut();
+            let mut faults = marked.iter().map(|(.., path)| fs.fault(path, DiskOp::Sync));
+            let result = faults.find(Result::is_err).unwrap_or(Ok(()));
+            for (ino, mark, _) in &marked {
+                match &result {
+                    Ok(()) => fs.synced(*ino, *mark),
+                    Err(_) => core.random(|rng| fs.sync_failed(*ino, *mark, rng)),
+                }
+            }
+            drop(fs);
+            deliver(result);
+        });
+        match self.planted(Plant::EarlySync) {
+            true => Ok(()),
+            false => later.await,
+        }
     }
 
     pub(in crate::rt) async fn read_file(

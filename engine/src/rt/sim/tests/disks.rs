@@ -57,6 +57,42 @@ fn a_power_cut_loses_keeps_tears_and_reorders_what_was_not_synced() {
 }
 
 #[test]
+fn files_that_are_synced_together_are_durable_or_none_may_be_believed() {
+    for fails in [false, true] {
+        let mut kept = 0;
+        for seed in 0..50 {
+            let world = world(seed);
+            let node = world.add_node(1);
+            if fails {
+                world.fail_next(node, path("/g"), DiskOp::Sync, libc::EIO);
+            }
+            let synced = on_node(&world, node, |rt| async move {
+                let mut files = Vec::new();
+                for name in ["/f", "/g"] {
+                    let file = rt.open(path(name), OpenMode::Create).await.unwrap();
+                    write(&rt, &file, 4096, 0, 1).await.unwrap();
+                    files.push(file);
+                }
+                rt.sync_dir(path("/")).await.unwrap();
+                rt.sync_files(path("/"), &files).await
+            });
+            assert_eq!(synced.is_err(), fails);
+            world.crash(node, Crash::PowerLoss);
+            world.restart(node);
+            kept += on_node(&world, node, |rt| async move {
+                let mut kept = 0;
+                for name in ["/f", "/g"] {
+                    let bytes = rt.read_file(path(name), 4096).await.unwrap();
+                    kept += usize::from(bytes == [1; 4096]);
+                }
+                kept
+            });
+        }
+        assert_eq!(kept == 100, !fails, "{kept} of 100");
+    }
+}
+
+#[test]
 fn a_killed_process_loses_nothing_that_completed() {
     for seed in 0..50 {
         assert!(overwritten(seed, Crash::Kill).iter().all(|b| *b == 2));
