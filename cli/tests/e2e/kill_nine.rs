@@ -16,7 +16,10 @@ use rdkafka::topic_partition_list::Offset;
 use crate::support::broker::Broker;
 use crate::support::client::{self, LIMIT, Producer, Record, create_topic};
 
-const PARTITIONS: i32 = 3;
+const PARTITIONS: i32 = 6;
+/// What goes to a journal, and what does not.
+const SMALL_BATCHES: &str = "8192";
+const LARGE_BATCHES: &str = "1000000";
 /// Records that may wait for an acknowledgement: enough for full requests in flight at the kill.
 const UNACKED_MAX: usize = 5_000;
 
@@ -44,8 +47,9 @@ struct Load {
 }
 
 impl Load {
-    fn new(address: &str, topic: &str) -> Self {
+    fn new(address: &str, topic: &str, batch_bytes: &str) -> Self {
         let settings = [
+            ("batch.size", batch_bytes),
             ("enable.idempotence", "true"),
             ("acks", "all"),
             ("linger.ms", "2"),
@@ -125,13 +129,25 @@ fn verify(address: &str, topic: &str, load: &Load) {
 
 #[test]
 fn nothing_acknowledged_is_lost_or_doubled() {
+    // Of a size that is made at once, and whose halves take turns all the time.
+    let log = kill_under_load("odradek.journal.bytes=4194304", SMALL_BATCHES);
+    assert!(log.contains("the commit journal was replayed"), "it was used:\n{log}");
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_without_a_journal() {
+    kill_under_load("odradek.journal.bytes=0", LARGE_BATCHES);
+}
+
+/// Returns the broker's log.
+fn kill_under_load(setting: &str, batch_bytes: &str) -> String {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect(name));
     let rounds: usize = number("ODRADEK_KILL_ROUNDS").unwrap_or(8);
     let seed = number("ODRADEK_KILL_SEED").unwrap_or(0x9e37_79b9_7f4a_7c15_u64 as usize);
     let mut random = Random(seed as u64 | 1);
-    let mut broker = Broker::own(&[]);
+    let mut broker = Broker::own(&[setting]);
     create_topic(broker.address(), "killed", PARTITIONS, &[("segment.bytes", "4194304")]);
-    let mut load = Load::new(broker.address(), "killed");
+    let mut load = Load::new(broker.address(), "killed", batch_bytes);
     load.run_for(Duration::from_millis(500));
     for round in 1..=rounds {
         let before = load.acked.len();
@@ -155,14 +171,15 @@ fn nothing_acknowledged_is_lost_or_doubled() {
     assert!(broker.stop().success());
     broker.restart();
     verify(broker.address(), "killed", &load);
-    println!("{} records over {rounds} kills: none lost, none doubled", load.sent);
+    println!("{setting}: {} records over {rounds} kills: none lost, none doubled", load.sent);
+    broker.log()
 }
 
 #[test]
 fn a_clean_stop_under_load_keeps_everything() {
     let mut broker = Broker::own(&[]);
     create_topic(broker.address(), "stopped", PARTITIONS, &[]);
-    let mut load = Load::new(broker.address(), "stopped");
+    let mut load = Load::new(broker.address(), "stopped", SMALL_BATCHES);
     for _ in 0..3 {
         load.run_for(Duration::from_millis(300));
         let status = broker.stop();
