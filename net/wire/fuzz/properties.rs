@@ -11,6 +11,7 @@ use wire::api_key::ApiKey;
 use wire::cursor::Cursor;
 use wire::header::RequestHeader;
 use wire::msg::{AnyRequest, AnyResponse};
+use wire::record::group::GroupRecord;
 use wire::record::metadata::MetadataRecord;
 use wire::writer::Writer;
 
@@ -45,6 +46,21 @@ pub(crate) fn metadata_record(value: &[u8]) -> bool {
     fixed_point(value, |cur, w| {
         let (record, version) = MetadataRecord::decode(cur.rest()).ok()?;
         record.encode(w, version).expect("a decoded record can be encoded");
+        Some(())
+    })
+}
+
+/// Length and bytes of a key, then the value of a record of `__consumer_offsets`.
+pub(crate) fn group_record(bytes: &[u8]) -> bool {
+    fixed_point(bytes, |cur, w| {
+        let key = cur.i16().ok().and_then(|len| usize::try_from(len).ok())?;
+        let (key, value) = cur.rest().split_at_checked(key)?;
+        let record = GroupRecord::decode(key, Some(value)).ok()?;
+        let version = i16::from_be_bytes(value.first_chunk().copied()?);
+        let key = record.key().expect("a decoded key can be encoded");
+        w.i16(key.len().try_into().expect("as long as it was"));
+        w.bytes(&key);
+        w.bytes(&record.value_in(version).expect("a decoded record can be encoded"));
         Some(())
     })
 }

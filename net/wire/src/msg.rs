@@ -157,6 +157,15 @@ apis! {
     fetch Fetch FetchRequest<'a> => FetchResponse<'b>;
     list_offsets ListOffsets ListOffsetsRequest<'a> => ListOffsetsResponse<'b>;
     metadata Metadata MetadataRequest<'a> => MetadataResponse<'b>;
+    offset_commit OffsetCommit OffsetCommitRequest<'a> => OffsetCommitResponse<'b>;
+    offset_fetch OffsetFetch OffsetFetchRequest<'a> => OffsetFetchResponse<'b>;
+    find_coordinator FindCoordinator FindCoordinatorRequest<'a> => FindCoordinatorResponse<'b>;
+    join_group JoinGroup JoinGroupRequest<'a> => JoinGroupResponse<'b>;
+    heartbeat Heartbeat HeartbeatRequest<'a> => HeartbeatResponse;
+    leave_group LeaveGroup LeaveGroupRequest<'a> => LeaveGroupResponse<'b>;
+    sync_group SyncGroup SyncGroupRequest<'a> => SyncGroupResponse<'b>;
+    describe_groups DescribeGroups DescribeGroupsRequest<'a> => DescribeGroupsResponse<'b>;
+    list_groups ListGroups ListGroupsRequest<'a> => ListGroupsResponse<'b>;
     api_versions ApiVersions ApiVersionsRequest<'a> => ApiVersionsResponse<'b>;
     create_topics CreateTopics CreateTopicsRequest<'a> => CreateTopicsResponse<'b>;
     delete_topics DeleteTopics DeleteTopicsRequest<'a> => DeleteTopicsResponse<'b>;
@@ -168,6 +177,7 @@ apis! {
     alter_configs AlterConfigs AlterConfigsRequest<'a> => AlterConfigsResponse<'b>;
     describe_log_dirs DescribeLogDirs DescribeLogDirsRequest<'a> => DescribeLogDirsResponse<'b>;
     create_partitions CreatePartitions CreatePartitionsRequest<'a> => CreatePartitionsResponse<'b>;
+    delete_groups DeleteGroups DeleteGroupsRequest<'a> => DeleteGroupsResponse<'b>;
     elect_leaders ElectLeaders ElectLeadersRequest<'a> => ElectLeadersResponse<'b>;
     incremental_alter_configs IncrementalAlterConfigs
         IncrementalAlterConfigsRequest<'a> => IncrementalAlterConfigsResponse<'b>;
@@ -175,6 +185,7 @@ apis! {
         AlterPartitionReassignmentsRequest<'a> => AlterPartitionReassignmentsResponse<'b>;
     list_partition_reassignments ListPartitionReassignments
         ListPartitionReassignmentsRequest<'a> => ListPartitionReassignmentsResponse<'b>;
+    offset_delete OffsetDelete OffsetDeleteRequest<'a> => OffsetDeleteResponse<'b>;
     describe_quorum DescribeQuorum DescribeQuorumRequest<'a> => DescribeQuorumResponse<'b>;
     describe_cluster DescribeCluster DescribeClusterRequest => DescribeClusterResponse<'b>;
     describe_producers DescribeProducers

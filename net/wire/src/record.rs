@@ -4,4 +4,5 @@
 //! in an image, in a decision that waits for its commit, in a snapshot being written.
 
 pub mod control;
+pub mod group;
 pub mod metadata;

@@ -22,10 +22,11 @@ use wire::writer::Writer;
 
 type Property = fn(&[u8]) -> bool;
 
-const TARGETS: [(&str, Property); 3] = [
+const TARGETS: [(&str, Property); 4] = [
     ("request_decode", properties::request_decode),
     ("response_decode", properties::response_decode),
     ("metadata_record", properties::metadata_record),
+    ("group_record", properties::group_record),
 ];
 
 fn corpus(target: &str) -> PathBuf {
@@ -89,6 +90,7 @@ fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
     match target {
         "request_decode" => AnyRequest::APIS.iter().map(|api| request(*api)).collect(),
         "response_decode" => AnyResponse::APIS.iter().map(|api| response(*api)).collect(),
+        "group_record" => support::group_records().map(group_record).collect(),
         _ => MetadataRecord::samples().iter().map(record).collect(),
     }
 }
@@ -125,4 +127,14 @@ fn record(record: &MetadataRecord) -> (&'static str, Vec<u8>) {
     }
     w.bytes(&support::message(&record.shape(), at, 1));
     (record.name(), w.into_bytes())
+}
+
+fn group_record(record: support::GroupRecordForm) -> (&'static str, Vec<u8>) {
+    let version = record.versions;
+    let (key, value) = (record.key(1), record.value(version, 1));
+    let mut w = Writer::new();
+    w.i16(key.len().try_into().unwrap());
+    w.bytes(&key);
+    w.bytes(&value);
+    (record.name, w.into_bytes())
 }

@@ -22,6 +22,7 @@ use wire::record::control::{
     ControlRecord, EndTxnMarker, KRaftVersionRecord, LeaderChangeMessage, SnapshotFooterRecord,
     SnapshotHeaderRecord, VotersRecord,
 };
+use wire::record::group::GroupRecord;
 use wire::record::metadata::MetadataRecord;
 use wire::schema::{At, Value};
 use wire::writer::Writer;
@@ -101,6 +102,20 @@ fn targets() -> Vec<Target> {
             });
         }
     }
+    for record in support::group_records() {
+        for version in 0..=record.versions {
+            targets.push(Target {
+                name: format!("{} v{version}", record.name),
+                valid: record.value(version, 7),
+                decode: Box::new(move |bytes| group_record(&record.key(7), bytes)),
+            });
+        }
+        targets.push(Target {
+            name: format!("{} key", record.name),
+            valid: record.key(7),
+            decode: Box::new(move |bytes| group_record(bytes, &record.value(4, 7))),
+        });
+    }
     let kraft = [
         (1, EndTxnMarker::SHAPE, false),
         (2, LeaderChangeMessage::SHAPE, true),
@@ -162,6 +177,16 @@ fn metadata_record(bytes: &[u8]) -> bool {
     assert!(cost <= record_budget(bytes.len()), "{cost} bytes for {}", bytes.len());
     let Ok((record, version)) = record else { return false };
     record.to_bytes(version).expect("what was decoded can be encoded");
+    true
+}
+
+fn group_record(key: &[u8], value: &[u8]) -> bool {
+    let (record, cost) = allocated(|| GroupRecord::decode(key, Some(value)));
+    let len = key.len() + value.len();
+    assert!(cost <= record_budget(len), "{cost} bytes for {len}");
+    let Ok(record) = record else { return false };
+    record.key().expect("what was decoded can be encoded");
+    record.value().expect("what was decoded can be encoded");
     true
 }
 

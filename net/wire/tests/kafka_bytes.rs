@@ -1,5 +1,5 @@
-//! Bytes that Kafka 4.3.1's own codec accepted and reproduced: all metadata and control records in
-//! all versions, and the request and response versions that `oracle.rs` cannot judge.
+//! Bytes that Kafka 4.3.1's own codec accepted and reproduced: all metadata, control and group
+//! records in all versions, and the request and response versions that `oracle.rs` cannot judge.
 //!
 //! The fixture is made by printing candidates (the test of its completeness does, when something
 //! is missing: empty the fixture for all) and keeping what Kafka agrees with:
@@ -23,6 +23,7 @@ use wire::record::control::{
     ControlRecord, KRaftVersionRecord, LeaderChangeMessage, SnapshotFooterRecord,
     SnapshotHeaderRecord, VotersRecord,
 };
+use wire::record::group::GroupRecord;
 use wire::record::metadata::MetadataRecord;
 use wire::schema::{At, Message, Shape};
 use wire::writer::Writer;
@@ -67,6 +68,12 @@ fn kafkas_bytes_come_back() {
                 assert_eq!(record.key(), [0, 0, high, low]);
                 record.value().expect(&context)
             }
+            "group-key" => GroupRecord::decode(&bytes, None).expect(&context).key().unwrap(),
+            "group-value" => {
+                let form = support::group_records().find(|form| form.record_type == key).unwrap();
+                let record = GroupRecord::decode(&form.key(0), Some(&bytes)).expect(&context);
+                record.value_in(version).expect(&context)
+            }
             _ => rewrite(family, ApiKey::from_key(key).unwrap(), version, &bytes),
         };
         assert_eq!(again, bytes, "{context}");
@@ -107,7 +114,8 @@ fn print_candidates() {
                         w.uvarint(number);
                     }
                 }
-                "control" => w.i16(at.version),
+                "control" | "group-value" => w.i16(at.version),
+                "group-key" => w.i16(key),
                 _ => {}
             }
             w.bytes(&body);
@@ -131,14 +139,27 @@ fn declared() -> impl Iterator<Item = (&'static str, i16, At, Shape)> {
         control::<VotersRecord>(),
     ];
     let at = |version| At { version, flexible: true };
-    let newest = [(ApiKey::ListOffsets, 11), (ApiKey::DescribeLogDirs, 5)];
+    let newest = [
+        (ApiKey::ListOffsets, 11),
+        (ApiKey::OffsetCommit, 10),
+        (ApiKey::OffsetFetch, 10),
+        (ApiKey::DescribeLogDirs, 5),
+    ];
     let newest = newest.into_iter().flat_map(move |(api, version)| {
         [
             ("request", api.key(), at(version), AnyRequest::shape(api).unwrap()),
             ("response", api.key(), at(version), AnyResponse::shape(api).unwrap()),
         ]
     });
-    metadata.chain(control.into_iter().flatten()).chain(newest)
+    let group = support::group_records().flat_map(|form| {
+        let key = At { version: 0, flexible: false };
+        let values = (0..=form.versions).map(move |version| {
+            let at = At { version, flexible: version == form.versions };
+            ("group-value", form.record_type, at, form.value)
+        });
+        values.chain([("group-key", form.record_type, key, form.key)])
+    });
+    metadata.chain(control.into_iter().flatten()).chain(group).chain(newest)
 }
 
 fn control<M: Message<'static>>() -> Vec<(&'static str, i16, At, Shape)> {

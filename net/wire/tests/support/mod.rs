@@ -6,7 +6,10 @@
 // Each test file uses its part of this, and none exports it.
 #![allow(dead_code, unreachable_pub)]
 
-use wire::schema::{At, Shape, Spec, StructShape};
+use wire::record::group::{
+    GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue,
+};
+use wire::schema::{At, Shape, Spec, StructShape, Value};
 use wire::writer::Writer;
 
 /// SplitMix64: a failing test prints the seed, which is all there is to reproduce it.
@@ -36,6 +39,54 @@ pub fn message(shape: &Shape, at: At, seed: u64) -> Vec<u8> {
     let mut w = Writer::new();
     generator.value(&mut w, shape, Want::Any);
     w.into_bytes()
+}
+
+/// The declaration of a record of `__consumer_offsets`.
+#[derive(Clone, Copy)]
+pub struct GroupRecordForm {
+    pub name: &'static str,
+    pub record_type: i16,
+    pub key: Shape,
+    pub value: Shape,
+    /// Newest version of the value, which is flexible; the ones before are not.
+    pub versions: i16,
+}
+
+impl GroupRecordForm {
+    /// A random key.
+    pub fn key(&self, seed: u64) -> Vec<u8> {
+        prefixed(self.record_type, &self.key, At { version: 0, flexible: false }, seed)
+    }
+
+    /// A random value.
+    pub fn value(&self, version: i16, seed: u64) -> Vec<u8> {
+        let at = At { version, flexible: version == self.versions };
+        prefixed(version, &self.value, at, seed)
+    }
+}
+
+fn prefixed(prefix: i16, shape: &Shape, at: At, seed: u64) -> Vec<u8> {
+    let mut w = Writer::new();
+    w.i16(prefix);
+    w.bytes(&message(shape, at, seed));
+    w.into_bytes()
+}
+
+/// Every record of `__consumer_offsets` there is a schema for.
+pub fn group_records() -> impl Iterator<Item = GroupRecordForm> {
+    let (offset, group) = (OffsetCommitKey::SHAPE, GroupMetadataKey::SHAPE);
+    let form = |name, record_type, key, value| GroupRecordForm {
+        name,
+        record_type,
+        key,
+        value,
+        versions: 4,
+    };
+    let forms = [
+        form("OffsetCommit", 1, offset, OffsetCommitValue::SHAPE),
+        form("GroupMetadata", 2, group, GroupMetadataValue::SHAPE),
+    ];
+    forms.into_iter()
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -1,0 +1,226 @@
+//! Records of `__consumer_offsets`: what a group coordinator remembers.
+//!
+//! A record's key begins with its type, an i16, its value with the version it is written in, an i16
+//! too. No value is a tombstone: what the key names is forgotten. A type that is not in the table
+//! belongs to a newer release and is skipped, as by Kafka; a value's version that is not known fails
+//! the load, since skipping it would forget what was promised to be kept.
+
+use crate::cursor::Cursor;
+use crate::error::{DecodeError, EncodeError};
+use crate::primitives::Uuid;
+use crate::schema::{self, Message, wire};
+use crate::writer::Writer;
+
+/// A record of `__consumer_offsets`; without value a tombstone.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GroupRecord {
+    /// 0 and 1: a group's offset in a partition.
+    OffsetCommit(OffsetCommitKey, Option<OffsetCommitValue>),
+    /// 2: a classic group's generation and members.
+    GroupMetadata(GroupMetadataKey, Option<GroupMetadataValue>),
+}
+
+/// A record of `__consumer_offsets` cannot be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupRecordError {
+    /// A type written by a newer release. Kafka skips these.
+    #[error("unknown group record type {0}")]
+    UnknownType(i16),
+    /// The bytes are not what their type says.
+    #[error("{name}: {error}")]
+    Invalid {
+        /// Kafka's name of the key or value, or `key`.
+        name: &'static str,
+        /// What is wrong.
+        error: DecodeError,
+    },
+}
+
+impl GroupRecord {
+    /// Reads a record's key and value.
+    pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Self, GroupRecordError> {
+        let mut cur = Cursor::new(key);
+        let invalid = |error| GroupRecordError::Invalid { name: "key", error };
+        match cur.i16().map_err(invalid)? {
+            0 | 1 => Ok(Self::OffsetCommit(decode_key(&mut cur)?, decode_value(value)?)),
+            2 => Ok(Self::GroupMetadata(decode_key(&mut cur)?, decode_value(value)?)),
+            unknown => Err(GroupRecordError::UnknownType(unknown)),
+        }
+    }
+
+    /// The record's key.
+    pub fn key(&self) -> Result<Vec<u8>, EncodeError> {
+        match self {
+            Self::OffsetCommit(key, _) => encode(key, OffsetCommitKey::KEY, 0),
+            Self::GroupMetadata(key, _) => encode(key, GroupMetadataKey::KEY, 0),
+        }
+    }
+
+    /// The record's value, in the version that Kafka 4.3 writes: of an offset 4, or 1 when it says
+    /// itself when it expires, which later ones cannot; of a group 3.
+    pub fn value(&self) -> Result<Option<Vec<u8>>, EncodeError> {
+        self.version().map(|version| self.value_in(version)).transpose()
+    }
+
+    /// The version in which [`GroupRecord::value`] writes.
+    #[must_use]
+    pub fn version(&self) -> Option<i16> {
+        match self {
+            Self::OffsetCommit(_, value) => {
+                value.as_ref().map(|value| if value.expire_timestamp == -1 { 4 } else { 1 })
+            }
+            Self::GroupMetadata(_, value) => value.as_ref().map(|_| 3),
+        }
+    }
+
+    /// The record's value in a version of choice. Empty for a tombstone.
+    pub fn value_in(&self, version: i16) -> Result<Vec<u8>, EncodeError> {
+        match self {
+            Self::OffsetCommit(_, Some(value)) => encode(value, version, version),
+            Self::GroupMetadata(_, Some(value)) => encode(value, version, version),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+/// What follows a key's type; its version is always 0.
+fn decode_key<M: for<'a> Message<'a>>(cur: &mut Cursor<'_>) -> Result<M, GroupRecordError> {
+    let invalid = |error| GroupRecordError::Invalid { name: M::NAME, error };
+    schema::decode(cur, 0).map_err(invalid)
+}
+
+fn decode_value<M: for<'a> Message<'a>>(
+    value: Option<&[u8]>,
+) -> Result<Option<M>, GroupRecordError> {
+    let Some(bytes) = value else { return Ok(None) };
+    let invalid = |error| GroupRecordError::Invalid { name: M::NAME, error };
+    let mut cur = Cursor::new(bytes);
+    let version = cur.i16().map_err(invalid)?;
+    schema::decode(&mut cur, version).map(Some).map_err(invalid)
+}
+
+fn encode<M: for<'a> Message<'a>>(
+    message: &M,
+    prefix: i16,
+    version: i16,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut w = Writer::new();
+    w.i16(prefix);
+    schema::encode(message, &mut w, version)?;
+    Ok(w.into_bytes())
+}
+
+// The number of each is its record type.
+wire! {
+    /// Whose offset, and where.
+    record OffsetCommitKey 1, 0..=0, flexible never {
+        group: String,
+        topic: String,
+        partition: i32,
+    }
+
+    /// How far a group has come in a partition.
+    record OffsetCommitValue 1, 0..=4, flexible 4 {
+        /// Of the next record to read.
+        offset: i64,
+        /// Of the last record read; −1 for unknown.
+        leader_epoch: i32 [3.., ignorable] = -1,
+        /// The client's own note.
+        metadata: String,
+        /// When it was committed, Unix ms.
+        commit_timestamp: i64,
+        /// When it is forgotten, Unix ms; −1 for as the broker's settings say.
+        expire_timestamp: i64 [1..=1, ignorable] = -1,
+        /// Of the topic at that time; zero for unknown.
+        topic_id: Uuid [4.., tag 0, ignorable],
+    }
+
+    /// Which group.
+    record GroupMetadataKey 2, 0..=0, flexible never {
+        group: String,
+    }
+
+    /// A classic group, between two rebalances.
+    record GroupMetadataValue 2, 0..=4, flexible 4 {
+        /// Empty before the first member.
+        protocol_type: String,
+        generation: i32,
+        /// The chosen protocol; null without members.
+        protocol: Option<String>,
+        /// Member id of the leader; null without members.
+        leader: Option<String>,
+        /// When the group came into its state, Unix ms.
+        current_state_timestamp: i64 [2.., ignorable] = -1,
+        members: Vec<MemberMetadata>,
+    }
+
+    /// A member of a classic group.
+    struct MemberMetadata {
+        member_id: String,
+        group_instance_id: Option<String> [3.., ignorable] = None,
+        client_id: String,
+        /// The peer's address, `/192.0.2.1`.
+        client_host: String,
+        /// Milliseconds.
+        rebalance_timeout: i32 [1.., ignorable] = -1,
+        /// Milliseconds.
+        session_timeout: i32,
+        /// Metadata of the chosen protocol.
+        subscription: Vec<u8>,
+        assignment: Vec<u8>,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offset(expire_timestamp: i64) -> GroupRecord {
+        let key = OffsetCommitKey { group: "g".into(), topic: "t".into(), partition: 3 };
+        let value = OffsetCommitValue {
+            offset: 5,
+            leader_epoch: 2,
+            metadata: "m".into(),
+            commit_timestamp: 7,
+            expire_timestamp,
+            topic_id: Uuid([1; 16]),
+        };
+        GroupRecord::OffsetCommit(key, Some(value))
+    }
+
+    fn rewritten(record: &GroupRecord) -> GroupRecord {
+        let (key, value) = (record.key().expect("fits"), record.value().expect("fits"));
+        GroupRecord::decode(&key, value.as_deref()).expect("our own")
+    }
+
+    #[test]
+    fn an_offset_that_expires_by_itself_is_written_as_version_1() {
+        assert_eq!(offset(-1).version(), Some(4));
+        assert_eq!(rewritten(&offset(-1)), offset(-1));
+        assert_eq!(offset(9).version(), Some(1));
+        let GroupRecord::OffsetCommit(_, Some(old)) = rewritten(&offset(9)) else { panic!() };
+        assert_eq!((old.expire_timestamp, old.leader_epoch), (9, -1));
+    }
+
+    #[test]
+    fn a_tombstone_comes_back() {
+        let key = GroupMetadataKey { group: "g".into() };
+        let tombstone = GroupRecord::GroupMetadata(key, None);
+        assert_eq!(tombstone.value(), Ok(None));
+        assert_eq!(rewritten(&tombstone), tombstone);
+    }
+
+    #[test]
+    fn unknown_types_are_told_from_damage() {
+        let unknown = GroupRecord::decode(&[0, 9], None);
+        assert_eq!(unknown, Err(GroupRecordError::UnknownType(9)));
+        let GroupRecord::OffsetCommit(key, _) = offset(-1) else { unreachable!() };
+        let key = GroupRecord::OffsetCommit(key, None).key().expect("fits");
+        let cut = key.get(..1).expect("it has two");
+        for (key, value) in [(cut, None), (&*key, Some(&[0_u8, 5][..])), (&*key, Some(&[][..]))] {
+            let damaged = GroupRecord::decode(key, value);
+            assert!(matches!(damaged, Err(GroupRecordError::Invalid { .. })), "{damaged:?}");
+        }
+    }
+}
