@@ -7,6 +7,7 @@ pub mod checksum;
 pub mod compress;
 pub mod cx;
 pub mod error;
+pub mod group;
 pub mod ids;
 pub mod log;
 pub mod meter;
