@@ -90,6 +90,7 @@ macro_rules! column {
     (Bool, $name:expr) => { $crate::keys::column!(@ Bool, None, $name) };
     (Int, $name:expr) => { $crate::keys::column!(@ Int, None, $name) };
     (Count, $name:expr) => { $crate::keys::column!(@ Int, None, $name) };
+    (Short, $name:expr) => { $crate::keys::column!(@ Short, None, $name) };
     (Long, $name:expr) => { $crate::keys::column!(@ Long, None, $name) };
     (Double, $name:expr) => { $crate::keys::column!(@ Double, None, $name) };
     (Bytes, $name:expr) => { $crate::keys::column!(@ Long, Bytes, $name) };
@@ -160,7 +161,7 @@ mod columns {
     };
     pub(super) use crate::value::{
         Bool, Bytes, Count, Double, Int, IntBytes, IntMillis, LimitBytes, LimitMillis, List, Long,
-        Millis, OptText, Text,
+        Millis, OptText, Short, Text,
     };
 }
 

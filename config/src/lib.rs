@@ -42,5 +42,8 @@ pub use load::ConfigBuilder;
 pub use memory::CoreMemory;
 pub use node::{BrokerScope, Config, validate_broker_dynamic};
 pub use table::{DefaultValue, Key, Kind, Scope, Standing, Synonym, Unit};
-pub use topic::{inert_topic_overrides, validate_topic_change, validate_topic_overrides};
+pub use topic::{
+    inert_topic_overrides, validate_internal_overrides, validate_topic_change,
+    validate_topic_overrides,
+};
 pub use value::Value;

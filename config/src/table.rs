@@ -41,6 +41,8 @@ pub enum Kind {
     Bool,
     /// Text.
     String,
+    /// A 16-bit number.
+    Short,
     /// A 32-bit number.
     Int,
     /// A 64-bit number.
@@ -347,6 +349,7 @@ impl Kind {
             Self::Bool => 1,
             Self::String => 2,
             Self::Int => 3,
+            Self::Short => 4,
             Self::Long => 5,
             Self::Double => 6,
             Self::List => 7,
@@ -361,6 +364,7 @@ impl Kind {
             Self::Bool => "BOOLEAN",
             Self::String => "STRING",
             Self::Int => "INT",
+            Self::Short => "SHORT",
             Self::Long => "LONG",
             Self::Double => "DOUBLE",
             Self::List => "LIST",
@@ -372,6 +376,7 @@ impl Kind {
         match self {
             Self::Bool => "true or false",
             Self::String | Self::Password => "text",
+            Self::Short => "a 16-bit number",
             Self::Int => "a 32-bit number",
             Self::Long => "a 64-bit number",
             Self::Double => "a number",

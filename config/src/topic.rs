@@ -45,6 +45,14 @@ pub fn validate_topic_overrides(overrides: &BTreeMap<String, String>) -> Result<
     validate_topic_change(&BTreeMap::new(), overrides)
 }
 
+/// Checks the overrides of a topic that the broker creates for itself. It may set what users cannot
+/// set yet: it knows what becomes of it.
+pub fn validate_internal_overrides(
+    overrides: &BTreeMap<String, String>,
+) -> Result<(), ConfigError> {
+    overrides.iter().try_for_each(|(name, text)| node::parse(find(name)?, text).map(drop))
+}
+
 /// Checks a change of a topic's overrides, from all that was set to all that will be.
 ///
 /// Only keys whose value changes are looked at: what a Kafka cluster once accepted must not stand

@@ -65,6 +65,9 @@ pub(crate) fn parse(kind: Kind, text: &str) -> Result<Value, Problem> {
         Kind::Bool if text.eq_ignore_ascii_case("true") => Ok(Value::Bool(true)),
         Kind::Bool if text.eq_ignore_ascii_case("false") => Ok(Value::Bool(false)),
         Kind::Bool => Err(Problem::NotABool),
+        Kind::Short => {
+            text.parse::<i16>().map(|n| Value::Int(n.into())).map_err(|_| not_a_number())
+        }
         Kind::Int => text.parse::<i32>().map(|n| Value::Int(n.into())).map_err(|_| not_a_number()),
         Kind::Long => text.parse().map(Value::Int).map_err(|_| not_a_number()),
         Kind::Double => match text.parse::<f64>() {
@@ -98,6 +101,7 @@ macro_rules! rust_type {
     (Long) => { i64 };
     (Double) => { f64 };
     (Count) => { u32 };
+    (Short) => { i16 };
     (Bytes) => { u64 };
     (IntBytes) => { u64 };
     (Millis) => { i64 };
@@ -142,6 +146,8 @@ columns! {
     Double: Value::Double(n) => *n, otherwise 0.0;
     /// INT that counts.
     Count: Value::Int(n) => u32::try_from((*n).max(0)).unwrap_or(u32::MAX), otherwise 0;
+    /// SHORT.
+    Short: Value::Int(n) => i16::try_from(*n).unwrap_or(i16::MAX), otherwise 0;
     /// LONG of bytes.
     Bytes: Value::Int(n) => unsigned(*n), otherwise 0;
     /// INT of bytes.

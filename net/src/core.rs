@@ -23,6 +23,7 @@ use crate::conn::budget::{Budget, Pinned, Working};
 use crate::conn::read::Memory;
 use crate::conn::watch::Watch;
 use crate::deadlines::Deadlines;
+use crate::groups::Groups;
 use crate::listen::Seats;
 use crate::mesh::{Mesh, Msg};
 use crate::meta::Meta;
@@ -62,6 +63,8 @@ pub(crate) struct Core {
     /// This core's hold on each of `log.dirs`, in their order.
     pub(crate) dirs: Vec<Rc<LogDir>>,
     pub(crate) partitions: Partitions,
+    /// The groups whose partitions of `__consumer_offsets` this core owns.
+    pub(crate) groups: Groups,
     /// The fetch sessions that this core opened.
     pub(crate) sessions: RefCell<Sessions>,
     /// Core 0's metadata role, once it has begun.
@@ -101,6 +104,7 @@ impl Core {
             engine,
             dirs: node.dirs.iter().map(|dir| attach(&rt, &node, dir)).collect(),
             partitions: Partitions::new(&rt),
+            groups: Groups::new(&node.config, node.cores),
             sessions: RefCell::new(Sessions::new(rt.core(), node.cores, session_slots)),
             meta: OnceCell::new(),
             mesh: Mesh::new(&rt, port),

@@ -12,6 +12,7 @@
 //! - `listen`, `conn`: accepting, and one task per connection from frames to answers.
 //! - `api`: the table of Kafka APIs, one handler file each.
 //! - `meta`: core 0's metadata log and controller; `publish`: its images put into effect.
+//! - `groups`: hosts the coordinators of groups, each on the core that owns its partition.
 //! - `background`: what a core does when nobody asks.
 
 pub mod adopt;
@@ -21,6 +22,7 @@ pub mod boot;
 mod conn;
 mod core;
 mod deadlines;
+mod groups;
 mod listen;
 mod mesh;
 mod meta;

@@ -476,6 +476,26 @@ calls! {
     EpochEnds(api::offset_for_leader_epoch::Work) -> api::offset_for_leader_epoch::Outcome, by api::offset_for_leader_epoch::serve;
     /// Producers of partitions.
     Producers(api::describe_producers::Work) -> api::describe_producers::Outcome, by api::describe_producers::serve;
+    /// Offsets that a group commits.
+    OffsetCommit(api::offset_commit::Work) -> api::offset_commit::Outcome, by api::offset_commit::serve;
+    /// Offsets that groups have committed.
+    OffsetFetch(api::offset_fetch::Work) -> api::offset_fetch::Outcome, by api::offset_fetch::serve;
+    /// Offsets that a group is to forget.
+    OffsetDelete(api::offset_delete::Work) -> api::offset_delete::Outcome, by api::offset_delete::serve;
+    /// A member joins, and waits for the others.
+    JoinGroup(api::join_group::Work) -> api::join_group::Outcome, by api::join_group::serve, cancellable;
+    /// A member waits for its assignment.
+    SyncGroup(api::sync_group::Work) -> api::sync_group::Outcome, by api::sync_group::serve, cancellable;
+    /// A member is alive.
+    Heartbeat(api::heartbeat::Work) -> api::heartbeat::Outcome, by api::heartbeat::serve;
+    /// Members leave.
+    LeaveGroup(api::leave_group::Work) -> api::leave_group::Outcome, by api::leave_group::serve;
+    /// Groups in full.
+    DescribeGroups(api::describe_groups::Work) -> api::describe_groups::Outcome, by api::describe_groups::serve;
+    /// The groups there are.
+    ListGroups(api::list_groups::Work) -> api::list_groups::Outcome, by api::list_groups::serve;
+    /// Groups to forget.
+    DeleteGroups(api::delete_groups::Work) -> api::delete_groups::Outcome, by api::delete_groups::serve;
     /// What log directories hold.
     LogDirs(api::describe_log_dirs::Work) -> api::describe_log_dirs::Outcome, by api::describe_log_dirs::serve;
 }

@@ -61,6 +61,7 @@ pub(crate) async fn serve(core: Rc<Core>, Work(change): Work) {
             && let Some(Owned::Open(partition)) = core.partitions.owned(key)
         {
             take_role(&core, &partition, &moved.new);
+            core.groups.follow(&core, &partition);
         }
     }
     core.set_published(change.published.clone());
@@ -74,6 +75,7 @@ pub(crate) struct Retire(pub(crate) Arc<Change>);
 pub(crate) async fn retire(core: Rc<Core>, Retire(change): Retire) {
     let _turn = core.partitions.turn.lock().await;
     for topic in &change.delta.topics_deleted {
+        core.groups.topic_deleted(&topic.name, topic.id.0);
         delete(&core, topic).await;
     }
 }
@@ -204,7 +206,8 @@ async fn open(
             if let Some(registered) = topic.partition(key.partition) {
                 take_role(core, &partition, registered);
             }
-            core.partitions.insert(key, Owned::Open(partition));
+            core.partitions.insert(key, Owned::Open(Rc::clone(&partition)));
+            core.groups.follow(core, &partition);
             Ok(())
         }
         Err(error) => refuse(error.to_string(), error.lacks_room()),

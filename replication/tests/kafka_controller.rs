@@ -190,6 +190,7 @@ fn new_topic(name: &str, partitions: i32, configs: &[(&str, &str)]) -> CreateTop
         replication_factor: -1,
         assignments: vec![],
         configs: configs.iter().map(set).collect(),
+        internal: false,
     };
     CreateTopics { topics: vec![topic], validate_only: false }
 }

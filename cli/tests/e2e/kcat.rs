@@ -1,12 +1,14 @@
 //! `kcat`, the tool people reach for first.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rdkafka::consumer::Consumer;
+
 use crate::support::broker::Broker;
-use crate::support::client::create_topic;
+use crate::support::client::{self, create_topic};
 use crate::support::process::{self, Finished};
-use crate::support::{skip, unique};
+use crate::support::{eventually, skip, unique};
 
 fn kcat(broker: &Broker, arguments: &[&str], input: &str) -> Finished {
     let mut command = Command::new("kcat");
@@ -56,4 +58,41 @@ fn metadata_and_offsets_are_listed() {
     let query = format!("{topic}:2:-1");
     let end = kcat(&broker, &["-Q", "-t", &query], "").expect_success();
     assert_eq!(end.trim(), format!("{topic} [2] offset 2"));
+}
+
+#[test]
+fn a_member_that_is_killed_is_replaced() {
+    if missing() {
+        return;
+    }
+    let broker = Broker::start();
+    let (topic, group) = (unique("kcat"), unique("group"));
+    create_topic(broker.address(), &topic, 2, &[]);
+    for partition in ["0", "1"] {
+        kcat(&broker, &["-P", "-t", &topic, "-p", partition], "x\n").expect_success();
+    }
+    let address = broker.address();
+    let member = |more: &[&str]| {
+        let mut command = Command::new("kcat");
+        command.args(["-b", address, "-G", &group, "-X", "auto.offset.reset=earliest"]);
+        command.args(["-X", "session.timeout.ms=6000", "-X", "enable.auto.commit=false"]);
+        command.args(["-f", "%p\n"]).args(more).arg(&topic);
+        command
+    };
+    // Unlike one that ends by itself, it never says goodbye.
+    let mut first = member(&[]);
+    first.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut first = first.spawn().expect("kcat");
+    eventually("it is a member", Duration::from_secs(60), || {
+        let asker = client::consumer(address, &[]);
+        let groups = asker.fetch_group_list(Some(&group), Duration::from_secs(5)).ok()?;
+        let found = groups.groups().first()?;
+        (found.state() == "Stable" && found.members().len() == 1).then_some(())
+    });
+    first.kill().expect("a child of ours");
+    first.wait().expect("a child of ours");
+    let second = process::run(member(&["-c", "2"]), b"", Duration::from_secs(120)).expect_success();
+    let mut partitions: Vec<_> = second.lines().collect();
+    partitions.sort_unstable();
+    assert_eq!(partitions, ["0", "1"]);
 }

@@ -22,6 +22,7 @@ mod upkeep;
 mod librdkafka {
     mod admin;
     mod codecs;
+    mod groups;
     mod idempotence;
     mod metadata;
     mod offsets;

@@ -113,6 +113,41 @@ keys! {
             "How often partitions look for segments to delete.";
     }
 
+    "Groups" {
+        "group.min.session.timeout.ms" group_min_session_timeout_ms: IntMillis = 6_000,
+            range(1, 2_147_483_647), fixed,
+            "Shortest session that a member of a group may ask for: how long it may be silent before it is taken for dead.";
+        "group.max.session.timeout.ms" group_max_session_timeout_ms: IntMillis = 1_800_000,
+            range(1, 2_147_483_647), fixed,
+            "Longest session that a member of a group may ask for.";
+        "group.initial.rebalance.delay.ms" group_initial_rebalance_delay_ms: IntMillis = 3_000,
+            min(0), fixed,
+            "How long a group without members waits for others when the first one comes; longer with each that does.";
+        "group.max.size" group_max_size: Count = 2_147_483_647, min(1), fixed,
+            "Most members of a group.";
+        "odradek.group.memory.bytes" odradek_group_memory_bytes: Bytes = 268_435_456, min(1_048_576), fixed,
+            "Memory over all cores for groups, their members and offsets; beyond it new ones are refused.";
+        "offset.metadata.max.bytes" offset_metadata_max_bytes: Count = 4_096, min(0), fixed,
+            "Longest note that a client may attach to an offset, in UTF-16 units as in Kafka.";
+        "offsets.commit.timeout.ms" offsets_commit_timeout_ms: IntMillis = 5_000, min(1), fixed,
+            "How long a commit may wait until it is durable before its client is told to try again.";
+        "offsets.load.buffer.size" offsets_load_buffer_size: Count = 5_242_880, min(1), fixed,
+            "Bytes that are read at a time when groups are loaded; one batch always.";
+        "offsets.retention.minutes" offsets_retention_minutes: Count = 10_080, min(1), fixed,
+            "How long the offsets of a group are kept after its last member has gone, or for topics that it does not read any more.";
+        "offsets.retention.check.interval.ms" offsets_retention_check_interval_ms: Millis = 600_000, min(1),
+            fixed,
+            "How often offsets are looked through for those to forget.";
+        "offsets.topic.num.partitions" offsets_topic_num_partitions: Count = 50, min(1), fixed,
+            "Partitions of `__consumer_offsets` when it is created; not to be changed later.";
+        "offsets.topic.replication.factor" offsets_topic_replication_factor: Short = 3, range(1, 32_767), fixed,
+            "Replicas of `__consumer_offsets` when it is created; as many as there are brokers where those are fewer, which Kafka refuses.";
+        "offsets.topic.segment.bytes" offsets_topic_segment_bytes: IntBytes = 104_857_600, min(1_048_576), fixed,
+            "`segment.bytes` of `__consumer_offsets` when it is created.";
+        "offsets.topic.compression.codec" offsets_topic_compression_codec: Count = 0, range(0, 4), fixed,
+            "Compression of what groups write: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.";
+    }
+
     "Metadata" {
         "metadata.log.max.record.bytes.between.snapshots" metadata_log_max_record_bytes_between_snapshots: Bytes = 20_971_520,
             min(1), fixed,

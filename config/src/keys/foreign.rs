@@ -43,11 +43,15 @@ pub(crate) const RULES: &[(&str, &[&str])] = &[
     ),
     ("keys for one listener are not built yet; set the key for all of them", &["listener.name."]),
     (
-        "consumer groups are not built yet",
-        &["group.", "offsets.", "offset.metadata.max.bytes", "consumer."],
+        "the consumer group protocol of KIP-848 is not built yet; classic groups are",
+        &["group.consumer.", "consumer.", "group.coordinator.rebalance.protocols"],
     ),
-    ("share groups are not built yet", &["share."]),
-    ("streams groups are not built yet", &["streams."]),
+    (
+        "groups live on the cores; they have no threads or buffers of their own",
+        &["group.coordinator."],
+    ),
+    ("share groups are not built yet", &["share.", "group.share."]),
+    ("streams groups are not built yet", &["streams.", "group.streams."]),
     (
         "transactions are not built yet",
         &["transaction.", "transactional.id.expiration.ms", "add.partitions.to.txn."],

@@ -79,6 +79,14 @@ impl Cx {
         }
     }
 
+    /// Whether the principal may do to the group what the API's row asks for, as a code.
+    pub(crate) fn permits_group(&self, name: &str) -> Result<(), ErrorCode> {
+        match self.permits(name) {
+            true => Ok(()),
+            false => Err(ErrorCode::GROUP_AUTHORIZATION_FAILED),
+        }
+    }
+
     /// Whether the principal may do `operation` to the configuration of a resource, as a code.
     pub(crate) fn permits_config(
         &self,

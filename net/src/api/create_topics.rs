@@ -71,6 +71,7 @@ fn new_topic(topic: &CreatableTopic<'_>) -> NewTopic {
         replication_factor: topic.replication_factor,
         assignments: assignments.collect(),
         configs: configs.collect(),
+        internal: false,
     }
 }
 

@@ -23,6 +23,7 @@ use crate::conn::Conn;
 use crate::conn::budget::Ticket;
 use crate::conn::reply::{Records, Refusal, Reply, Response};
 use crate::core::Core;
+use crate::groups::{CONSUMER_OFFSETS, partition_of};
 use crate::mesh::{self, CallError, Work};
 use crate::meta::requests::Decided;
 use crate::node::Listening;
@@ -80,6 +81,16 @@ impl Cx {
                 None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
             }),
         }
+    }
+
+    /// Which partition of `__consumer_offsets` a group is in, and the core that owns it.
+    pub(crate) fn group_home(&self, group: &str) -> Result<(i32, CoreId), ErrorCode> {
+        let image = self.image();
+        let topic = image.topics().named(CONSUMER_OFFSETS).ok_or(ErrorCode::NOT_COORDINATOR)?;
+        let partition = partition_of(group, topic.partition_count());
+        let key = PartitionKey { topic: topic.id, partition: PartitionId(partition) };
+        let home = self.core.partitions.home(key).ok_or(ErrorCode::NOT_COORDINATOR)?;
+        Ok((partition, home.core))
     }
 
     /// How long the client is asked to hold back. Quotas will say.

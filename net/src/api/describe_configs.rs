@@ -194,6 +194,7 @@ fn config_type(kind: Kind) -> i8 {
         Kind::Bool => 1,
         Kind::String => 2,
         Kind::Int => 3,
+        Kind::Short => 4,
         Kind::Long => 5,
         Kind::Double => 6,
         Kind::List => 7,

@@ -8,12 +8,14 @@ use engine::batch::BatchHeader;
 use engine::batch::validate::ValidateError;
 use engine::compress::Codec;
 use engine::error::{AckError, AppendError, LogError, ReadError};
+use engine::group::GroupError;
 use engine::ids::LeaderEpoch;
 use engine::partition::Partition;
 use engine::producer::ProducerError;
 use replication::controller::{ErrorKind, Refusal};
 use wire::error_code::ErrorCode;
 
+use crate::groups::NoHost;
 use crate::mesh::CallError;
 use crate::meta::ProposeError;
 use crate::partitions::Unserved;
@@ -101,6 +103,46 @@ impl Coded for ProducerError {
             Self::OutsideTransaction { .. } | Self::NotInTransaction { .. } => {
                 ErrorCode::INVALID_TXN_STATE
             }
+            _ => ErrorCode::UNKNOWN_SERVER_ERROR,
+        }
+    }
+}
+
+impl Coded for NoHost {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Loading => ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+            Self::Elsewhere => ErrorCode::NOT_COORDINATOR,
+        }
+    }
+}
+
+impl From<NoHost> for ErrorCode {
+    fn from(error: NoHost) -> Self {
+        error.code()
+    }
+}
+
+impl Coded for GroupError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::InvalidGroupId => ErrorCode::INVALID_GROUP_ID,
+            Self::InvalidSessionTimeout { .. } => ErrorCode::INVALID_SESSION_TIMEOUT,
+            Self::NameTooLong { .. } => ErrorCode::INVALID_REQUEST,
+            Self::Full => ErrorCode::GROUP_MAX_SIZE_REACHED,
+            Self::OutOfMemory | Self::Unwritten => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+            Self::NotFound => ErrorCode::GROUP_ID_NOT_FOUND,
+            Self::NotEmpty => ErrorCode::NON_EMPTY_GROUP,
+            Self::MemberIdRequired => ErrorCode::MEMBER_ID_REQUIRED,
+            Self::UnknownMember => ErrorCode::UNKNOWN_MEMBER_ID,
+            Self::FencedInstance => ErrorCode::FENCED_INSTANCE_ID,
+            Self::IllegalGeneration { .. } => ErrorCode::ILLEGAL_GENERATION,
+            Self::Rebalancing => ErrorCode::REBALANCE_IN_PROGRESS,
+            Self::InconsistentProtocol => ErrorCode::INCONSISTENT_GROUP_PROTOCOL,
+            Self::MetadataTooLarge { .. } => ErrorCode::OFFSET_METADATA_TOO_LARGE,
+            Self::Subscribed => ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC,
+            Self::NotHere => ErrorCode::NOT_COORDINATOR,
+            // As Kafka says of what is too large to be remembered.
             _ => ErrorCode::UNKNOWN_SERVER_ERROR,
         }
     }

@@ -21,6 +21,7 @@ use super::Cx;
 use super::authz::{CLUSTER, Operation, ResourceKind};
 use super::errors::Coded;
 use crate::conn::reply::Reply;
+use crate::groups;
 
 pub(super) async fn handle(cx: &Cx, request: MetadataRequest<'_>) -> Reply {
     // Versions 10 and 11 have the fields, but no way to answer for a topic without a name.
@@ -119,8 +120,10 @@ async fn create_missing(cx: &Cx, request: &MetadataRequest<'_>) -> BTreeMap<Stri
             refused.insert(name, ErrorCode::TOPIC_AUTHORIZATION_FAILED);
         } else if auto {
             let (partitions, replication_factor) = (-1, -1);
-            let name = name.clone();
-            topics.push(NewTopic { name, partitions, replication_factor, ..NewTopic::default() });
+            topics.push(match groups::is_hosted(&name) {
+                true => groups::new_topic(&cx.core.config(), &image),
+                false => NewTopic { name, partitions, replication_factor, ..NewTopic::default() },
+            });
         }
     }
     if topics.is_empty() {

@@ -19,6 +19,7 @@ use engine::error::AppendError;
 use engine::partition::{Acks, AppendOptions, Appended, Partition};
 use futures_util::FutureExt;
 use futures_util::future::{Either, join_all, select};
+use replication::controller::names::is_internal;
 use replication::cores::PartitionKey;
 use smallvec::smallvec;
 use wire::error_code::ErrorCode;
@@ -237,6 +238,10 @@ pub(crate) async fn serve(core: Rc<Core>, work: Work) -> Outcome {
 async fn append(core: &Core, part: Part, acks: Acks) -> Result<(Appended, Rc<Partition>), Refused> {
     let Part { key, records } = part;
     let partition = core.partitions.open(key).map_err(|error| Failure::told(&error))?;
+    // What the broker keeps for itself must be what it wrote.
+    if is_internal(partition.topic()) {
+        return Err(Failure::bare(ErrorCode::INVALID_TOPIC_EXCEPTION).into());
+    }
     let options = AppendOptions { acks, origin: Origin::Client, ..AppendOptions::default() };
     match partition.append_as_leader(records, options).await {
         Ok(appended) => Ok((appended, partition)),

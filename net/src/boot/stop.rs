@@ -78,6 +78,7 @@ pub(crate) async fn drain(core: Rc<Core>, Drain: Drain) -> usize {
 /// Closes this core's partitions; returns what could not be.
 pub(crate) async fn close(core: Rc<Core>, Close: Close) -> Vec<String> {
     let _turn = core.partitions.turn.lock().await;
+    core.groups.close();
     let closing = core.partitions.all_open().into_iter().map(|(_, partition)| async move {
         let closed = partition.close().await;
         closed.err().map(|error| format!("{}: {error}", partition.name()))

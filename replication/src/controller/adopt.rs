@@ -11,7 +11,7 @@ use wire::primitives::Uuid;
 use wire::record::metadata::{MetadataRecord, ProducerIdsRecord, TopicRecord};
 
 use super::create::{ALL_FENCED, TOO_MANY};
-use super::{Controller, Decision, ErrorKind, NEW_PARTITIONS_MAX, Random, Refusal, Turn};
+use super::{Controller, Decision, ErrorKind, NEW_PARTITIONS_MAX, Random, Refusal, Turn, names};
 use crate::image::partition_record;
 
 /// Topics to take in: all or none.
@@ -118,7 +118,8 @@ impl Controller {
             ));
         }
         let sent = topic.configs.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
-        let configs = self.check_configs(&sent.collect::<Vec<_>>())?;
+        let internal = names::is_internal(&topic.name);
+        let configs = self.check_configs(&sent.collect::<Vec<_>>(), internal)?;
         records.push(TopicRecord { name: topic.name.clone(), topic_id: id.0 }.into());
         self.write_configs(&topic.name, &configs, records);
         let version = self.metadata_version();

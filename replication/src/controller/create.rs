@@ -33,6 +33,8 @@ pub struct NewTopic {
     pub assignments: Vec<(PartitionId, Vec<BrokerId>)>,
     /// Overrides; null is refused.
     pub configs: Vec<(String, Option<String>)>,
+    /// The broker makes it for itself: its overrides may be such as users cannot set yet.
+    pub internal: bool,
 }
 
 /// What became of one topic.
@@ -100,7 +102,7 @@ impl Controller {
         records: &mut Vec<MetadataRecord>,
     ) -> Result<CreatedTopic, Refusal> {
         self.check_name(&topic.name)?;
-        let configs = self.check_configs(&topic.configs)?;
+        let configs = self.check_configs(&topic.configs, topic.internal)?;
         let partitions = if topic.assignments.is_empty() {
             self.place_new_topic(turn, topic)?
         } else {
@@ -159,6 +161,7 @@ impl Controller {
     pub(super) fn check_configs(
         &self,
         sent: &[(String, Option<String>)],
+        internal: bool,
     ) -> Result<ConfigMap, Refusal> {
         let nulls: Vec<&str> =
             sent.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| key.as_str()).collect();
@@ -171,8 +174,11 @@ impl Controller {
         let set = sent.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
         let map: ConfigMap = set.collect();
         configs::check_lengths(&map)?;
-        config::validate_topic_overrides(&map)
-            .map_err(|error| Refusal::new(ErrorKind::InvalidConfig, error.to_string()))?;
+        let checked = match internal {
+            true => config::validate_internal_overrides(&map),
+            false => config::validate_topic_overrides(&map),
+        };
+        checked.map_err(|error| Refusal::new(ErrorKind::InvalidConfig, error.to_string()))?;
         Ok(map)
     }
 

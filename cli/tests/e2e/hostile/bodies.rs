@@ -85,7 +85,7 @@ fn every_api_survives_every_lie() {
     let witness = Witness::start(&broker);
     let address = broker.socket_address();
     let apis = raw::advertised(address);
-    assert!(apis.len() >= 22, "{apis:?}");
+    assert!(apis.len() >= 33, "{apis:?}");
     let bodies = bodies();
     for (key, lowest, highest) in apis {
         let api = ApiKey::from_key(key).expect("an API of the protocol");

@@ -3,6 +3,7 @@
 mod cluster;
 mod configs;
 mod files;
+mod groups;
 mod partitions;
 mod records;
 mod topics;
