@@ -124,6 +124,35 @@ pub(crate) enum Event {
         /// The answer.
         offset: i64,
     },
+    /// An offset was sent to be kept.
+    CommitSent {
+        /// Whose.
+        group: String,
+        /// Where.
+        place: Place,
+        /// Goes up with each.
+        offset: i64,
+    },
+    /// It was acknowledged.
+    Committed {
+        /// Whose.
+        group: String,
+        /// Where.
+        place: Place,
+        /// The same.
+        offset: i64,
+    },
+    /// A group told how far it has come.
+    OffsetFetched {
+        /// Which.
+        group: String,
+        /// Where.
+        place: Place,
+        /// When that was asked for.
+        sent: Duration,
+        /// −1 for nowhere.
+        offset: i64,
+    },
     /// The disk has no room from now on.
     DiskFull,
     /// Records below an offset were asked to be deleted; −1 for all.

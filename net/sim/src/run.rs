@@ -435,7 +435,10 @@ impl Run {
 
     fn audit(&mut self) {
         let mut client = Client::new(&self.scene, self.rng.fork());
-        let done = self.world.block_on(AUDIT_MAX, async move { client.audit().await });
+        let done = self.world.block_on(AUDIT_MAX, async move {
+            client.audit().await;
+            client.audit_offsets().await;
+        });
         if done.is_none() {
             self.scene.violate("alive", "the audit does not end".to_owned());
         }
@@ -466,6 +469,7 @@ async fn closed_segments(rt: Rt) -> Vec<(PathBuf, u64)> {
 fn node_settings(rng: &mut Rng) -> Vec<String> {
     let mut settings = vec![
         "auto.create.topics.enable=false".to_owned(),
+        "offsets.topic.num.partitions=2".to_owned(),
         // An idle controller's records are not what is looked at.
         "metadata.max.idle.interval.ms=20000".to_owned(),
         format!("log.index.interval.bytes={}", rng.pick(&[0, 100, 4_096])),

@@ -2,6 +2,7 @@
 
 mod acked;
 mod alive;
+mod committed;
 mod contiguous;
 mod epochs;
 mod exactly_once;
@@ -45,6 +46,7 @@ type Check = fn(&History, &mut Report);
 const TABLE: &[(&str, Check)] = &[
     ("acked", acked::check),
     ("alive", alive::check),
+    ("committed", committed::check),
     ("contiguous", contiguous::check),
     ("epochs", epochs::check),
     ("exactly_once", exactly_once::check),

@@ -146,7 +146,9 @@ impl Client {
         let sent = self.scene.now();
         let answer = self.ask(12, &request, |cur, version| {
             let response = MetadataResponse::decode(cur, version)?;
-            let topics = response.topics.iter().map(|topic| {
+            // The node's own topics are looked at through what they are for.
+            let users = response.topics.iter().filter(|topic| !topic.is_internal);
+            let topics = users.map(|topic| {
                 let epochs = topic.partitions.iter();
                 let epochs = epochs.map(|part| (part.partition_index, part.leader_epoch));
                 (topic.name.unwrap_or("").to_owned(), topic.topic_id, epochs.collect::<Vec<_>>())

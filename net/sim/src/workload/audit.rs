@@ -160,4 +160,4 @@ fn whole(place: Place, from: i64) -> Wish {
 }
 
 /// A healthy node answers in milliseconds; what recovery takes is far below.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);

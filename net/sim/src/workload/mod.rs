@@ -6,6 +6,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod audit;
+mod committer;
 pub(crate) mod consumer;
 pub(crate) mod idempotent;
 mod pipelined;
@@ -91,6 +92,9 @@ impl Scene {
         }
         for _ in 0..rng.between(1, 2) {
             self.start(rng, plain::run);
+        }
+        if rng.one_in(2) {
+            self.start(rng, committer::run);
         }
         for _ in 0..rng.between(1, 3) {
             self.start(rng, consumer::run);
