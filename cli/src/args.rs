@@ -23,6 +23,9 @@ pub(crate) enum Command {
     Produce(ProduceArgs),
     /// Print records of a topic.
     Consume(ConsumeArgs),
+    /// List, describe, move and delete groups of consumers.
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// Look into and check partition files, ours and Kafka's.
     #[command(subcommand)]
     Log(LogCommand),
@@ -265,6 +268,72 @@ pub(crate) struct ConsumeArgs {
     /// Stop at the end of what was there at the start.
     #[arg(long, short = 'e')]
     pub(crate) exit_at_end: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GroupCommand {
+    /// List the groups.
+    List {
+        #[command(flatten)]
+        bootstrap: Bootstrap,
+    },
+    /// Show how far a group has come, and how far it is behind.
+    Describe {
+        #[command(flatten)]
+        bootstrap: Bootstrap,
+        /// Name of the group.
+        group: String,
+    },
+    /// Show the members of a group.
+    Members {
+        #[command(flatten)]
+        bootstrap: Bootstrap,
+        /// Name of the group.
+        group: String,
+    },
+    /// Move the offsets of a group without members.
+    Reset(ResetArgs),
+    /// Delete groups without members, and their offsets.
+    Delete {
+        #[command(flatten)]
+        bootstrap: Bootstrap,
+        /// Names of the groups.
+        #[arg(required = true)]
+        groups: Vec<String>,
+    },
+}
+
+/// `odradek group reset`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Offsets outside of what a partition holds are moved to its nearer end. Without `--execute` the new
+offsets are only shown.")]
+pub(crate) struct ResetArgs {
+    #[command(flatten)]
+    pub(crate) bootstrap: Bootstrap,
+    /// Name of the group.
+    pub(crate) group: String,
+    /// A topic, or some of its partitions as TOPIC:0,1; may be repeated.
+    #[arg(long = "topic", value_name = "TOPIC", required = true)]
+    pub(crate) topics: Vec<String>,
+    /// To the oldest record kept.
+    #[arg(long, group = "to")]
+    pub(crate) to_earliest: bool,
+    /// Behind the newest record.
+    #[arg(long, group = "to")]
+    pub(crate) to_latest: bool,
+    /// To this offset.
+    #[arg(long, value_name = "OFFSET", group = "to")]
+    pub(crate) to_offset: Option<i64>,
+    /// On by so many, or back by a negative number.
+    #[arg(long, value_name = "N", allow_negative_numbers = true, group = "to")]
+    pub(crate) shift_by: Option<i64>,
+    /// To the first record of this time or later (Unix milliseconds).
+    #[arg(long, value_name = "MS", group = "to")]
+    pub(crate) to_timestamp: Option<i64>,
+    /// Do it.
+    #[arg(long)]
+    pub(crate) execute: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Topic(command) => cmd::topic::run(command),
         Command::Produce(args) => cmd::produce::run(&args),
         Command::Consume(args) => cmd::consume::run(&args),
+        Command::Group(command) => cmd::group::run(command),
         Command::Log(command) => match cmd::log::run(command) {
             Ok(code) => return code,
             Err(error) => Err(error),

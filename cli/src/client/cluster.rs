@@ -79,6 +79,12 @@ impl Cluster {
         self.leaders.get_mut(&id).context("just inserted")
     }
 
+    /// Ids of all brokers, in order.
+    pub(crate) fn brokers(&mut self) -> Result<Vec<i32>> {
+        self.metadata(None, false)?;
+        Ok(self.brokers.keys().copied().collect())
+    }
+
     /// All topics, in order of their names.
     pub(crate) fn topics(&mut self) -> Result<Vec<Topic>> {
         self.metadata(None, false).map(|topics| topics.into_iter().map(|(_, t)| t).collect())
@@ -152,7 +158,7 @@ impl Cluster {
 }
 
 /// `HOST:PORT`, with brackets around an IPv6 address.
-fn host_port(host: &str, port: i32) -> String {
+pub(crate) fn host_port(host: &str, port: i32) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 

@@ -77,6 +77,16 @@ impl Conn {
         self.call_version(version, request)
     }
 
+    /// As [`Conn::call`], in no newer version than this.
+    pub(crate) fn call_at_most<'q, 'r, Q: Message<'q>, R: Message<'r>>(
+        &'r mut self,
+        version: i16,
+        request: &Q,
+    ) -> Result<R> {
+        let version = self.version::<Q>()?.min(version);
+        self.call_version(version, request)
+    }
+
     /// The version in which [`Conn::call`] would send this request.
     pub(crate) fn version<'q, Q: Message<'q>>(&self) -> Result<i16> {
         let Some(&(min, max)) = self.versions.get(&Q::KEY) else {

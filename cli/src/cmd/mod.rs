@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 pub(crate) mod consume;
+pub(crate) mod group;
 pub(crate) mod log;
 pub(crate) mod produce;
 pub(crate) mod sim;

@@ -183,3 +183,47 @@ fn the_reference_is_the_one_in_the_tree() {
     assert_eq!(file, include_str!("../../../config/odradek.toml"));
     assert!(odradek(&["completions", "bash"], "").expect_success().contains("odradek"));
 }
+
+#[test]
+fn a_group_is_listed_moved_and_deleted() {
+    let broker = Broker::own(&["group.initial.rebalance.delay.ms=0"]);
+    let (topic, group) = (unique("cli-group"), unique("group"));
+    create_topic(broker.address(), &topic, 2, &[]);
+    let records: Vec<Record> = (0..10).map(|n: i32| Record::of(n.to_string()).to(n % 2)).collect();
+    produce(broker.address(), &[], &topic, &records);
+    let run = |arguments: &[&str]| at(&broker, &[&["group"], arguments].concat(), "");
+    let reset = |how: &[&str]| {
+        let what = ["reset", &group, "--topic", &topic, "--execute"];
+        run(&[&what[..], how].concat())
+    };
+    reset(&["--to-latest"]).expect_success();
+    let offsets = || {
+        let described = run(&["describe", &group]).expect_success();
+        let rows = described.lines().skip(1).map(|line| {
+            line.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>().join(" ")
+        });
+        rows.collect::<Vec<_>>()
+    };
+    assert_eq!(offsets(), ["0 5 5 0", "1 5 5 0"]);
+    reset(&["--shift-by", "-2"]).expect_success();
+    assert_eq!(offsets(), ["0 3 5 2", "1 3 5 2"]);
+    let only = ["reset", &group, "--topic", &format!("{topic}:1"), "--to-earliest"];
+    let shown = run(&only).expect_success();
+    assert!(shown.contains(&topic) && offsets() == ["0 3 5 2", "1 3 5 2"], "{shown}");
+    run(&[&only[..], &["--execute"]].concat()).expect_success();
+    assert_eq!(offsets(), ["0 3 5 2", "1 0 5 5"]);
+    let listed = run(&["list"]).expect_success();
+    assert!(listed.lines().any(|line| line.starts_with(&group) && line.contains("Empty")));
+
+    let member = consumer(broker.address(), &[("group.id", &group)]);
+    member.subscribe(&[&topic]).expect("a topic's name");
+    let first = crate::support::client::take(&member, 1);
+    assert!([0, 3].contains(&first[0].offset()));
+    let members = run(&["members", &group]).expect_success();
+    assert!(members.contains("is Stable") && members.contains("/127.0.0.1"), "{members}");
+    assert!(run(&["delete", &group]).expect_failure().contains("NON_EMPTY_GROUP"));
+    assert!(reset(&["--to-latest"]).expect_failure().contains("UNKNOWN_MEMBER_ID"));
+    drop(member);
+    eventually("it has left", LIMIT, || run(&["delete", &group]).status.success().then_some(()));
+    assert!(!run(&["list"]).expect_success().contains(&group));
+}
