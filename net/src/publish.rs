@@ -163,6 +163,7 @@ fn catch_up(core: &Core, key: PartitionKey) {
     {
         partition.set_config(&Rc::new(effective(&published, topic)));
         take_role(core, &partition, registered);
+        core.groups.follow(core, &partition);
     }
 }
 
