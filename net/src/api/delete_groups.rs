@@ -10,9 +10,8 @@ use futures_util::future::join_all;
 use wire::error_code::ErrorCode;
 use wire::msg::delete_groups::{DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse};
 
-use super::Cx;
 use super::errors::Coded;
-use super::scatter::Scatter;
+use super::{Cx, groups};
 use crate::conn::reply::Reply;
 use crate::core::Core;
 
@@ -25,17 +24,7 @@ pub(crate) type Outcome = Vec<Result<(), ErrorCode>>;
 pub(super) async fn handle(cx: &Cx, request: DeleteGroupsRequest<'_>) -> Reply {
     let mut seen = BTreeSet::new();
     let names: Vec<&str> = request.groups_names.iter().filter(|name| seen.insert(*name)).collect();
-    let mut outcomes: Vec<Result<(), ErrorCode>> = Vec::new();
-    let mut scatter = Scatter::new();
-    for (slot, name) in names.iter().enumerate() {
-        let home = cx.permits_group(name).and_then(|()| cx.group_home(name));
-        outcomes.push(home.map(|(shard, core)| {
-            scatter.add(core, slot, (shard, (*name).to_owned()));
-        }));
-    }
-    for (slot, outcome) in scatter.ask(cx, |parts| Work(parts.into_vec())).await {
-        outcomes[slot] = outcome.unwrap_or(Err(ErrorCode::COORDINATOR_NOT_AVAILABLE));
-    }
+    let outcomes = groups::ask(cx, &names, Work).await;
     let results = names.iter().zip(outcomes).map(|(group_id, outcome)| DeletableGroupResult {
         group_id,
         error_code: outcome.err().unwrap_or(ErrorCode::NONE).into(),

@@ -10,9 +10,8 @@ use wire::msg::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
 };
 
-use super::Cx;
 use super::authz::ResourceKind;
-use super::scatter::Scatter;
+use super::{Cx, groups};
 use crate::conn::reply::Reply;
 use crate::core::Core;
 
@@ -24,18 +23,7 @@ pub(crate) type Outcome = Vec<Result<Option<Description>, ErrorCode>>;
 
 pub(super) async fn handle(cx: &Cx, request: DescribeGroupsRequest<'_>) -> Reply {
     let names: Vec<&str> = request.groups.iter().collect();
-    let mut found: Vec<Result<Option<Description>, ErrorCode>> = Vec::new();
-    let mut scatter = Scatter::new();
-    for (slot, name) in names.iter().enumerate() {
-        let home = cx.permits_group(name).and_then(|()| cx.group_home(name));
-        found.push(home.map(|(shard, core)| {
-            scatter.add(core, slot, (shard, (*name).to_owned()));
-            None
-        }));
-    }
-    for (slot, outcome) in scatter.ask(cx, |parts| Work(parts.into_vec())).await {
-        found[slot] = outcome.unwrap_or(Err(ErrorCode::COORDINATOR_NOT_AVAILABLE));
-    }
+    let found = groups::ask(cx, &names, Work).await;
     let members = found.iter().flatten().flatten().map(|group| 1 + group.members.len());
     cx.claim(names.len() + members.sum::<usize>()).await;
     let messages: Vec<_> = names.iter().map(|name| format!("Group {name} not found.")).collect();

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use wire::error_code::ErrorCode;
 use wire::msg::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 
-use super::Cx;
 use super::errors::Coded;
+use super::{Cx, groups};
 use crate::conn::reply::Reply;
 use crate::core::Core;
 
@@ -37,11 +37,7 @@ pub(super) async fn handle(cx: &Cx, request: HeartbeatRequest<'_>) -> Reply {
 }
 
 async fn beat(cx: &Cx, request: &HeartbeatRequest<'_>) -> Outcome {
-    cx.permits_group(request.group_id)?;
-    if request.group_id.is_empty() {
-        return Err(ErrorCode::INVALID_GROUP_ID);
-    }
-    let (shard, core) = cx.group_home(request.group_id)?;
+    let (shard, core) = groups::home_of_members(cx, request.group_id)?;
     let work = Work {
         shard,
         group: request.group_id.to_owned(),

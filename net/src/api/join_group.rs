@@ -12,8 +12,8 @@ use futures_util::future::{Either, select};
 use wire::error_code::ErrorCode;
 use wire::msg::join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
 
-use super::Cx;
 use super::errors::Coded;
+use super::{Cx, groups};
 use crate::conn::read::Frame;
 use crate::conn::reply::Reply;
 use crate::core::Core;
@@ -35,7 +35,7 @@ pub(super) async fn handle(cx: &Cx, frame: Frame) -> Reply {
     drop(frame);
     drop(cx.claimed.take());
     let member = request.member.clone();
-    let outcome = match check(cx, &request.group) {
+    let outcome = match groups::home_of_members(cx, &request.group) {
         Err(code) => Err((code, member)),
         Ok((shard, core)) => {
             let joined = Box::pin(cx.call(core, Work { shard, request }));
@@ -48,14 +48,6 @@ pub(super) async fn handle(cx: &Cx, frame: Frame) -> Reply {
         }
     };
     answer(cx, outcome).await
-}
-
-fn check(cx: &Cx, group: &str) -> Result<(i32, engine::ids::CoreId), ErrorCode> {
-    if group.is_empty() {
-        return Err(ErrorCode::INVALID_GROUP_ID);
-    }
-    cx.permits_group(group)?;
-    cx.group_home(group)
 }
 
 fn read(cx: &Cx, request: &JoinGroupRequest<'_>) -> JoinRequest {

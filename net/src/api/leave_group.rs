@@ -4,12 +4,11 @@
 
 use std::rc::Rc;
 
-use engine::group::{Answer, Leaver};
+use engine::group::Leaver;
 use wire::error_code::ErrorCode;
 use wire::msg::leave_group::{LeaveGroupRequest, LeaveGroupResponse, MemberResponse};
 
-use super::Cx;
-use super::errors::Coded;
+use super::{Cx, groups};
 use crate::conn::reply::Reply;
 use crate::core::Core;
 
@@ -21,7 +20,7 @@ pub(crate) struct Work {
 }
 
 /// What became of each.
-pub(crate) type Outcome = Result<Vec<Result<(), ErrorCode>>, ErrorCode>;
+pub(crate) type Outcome = groups::Parts;
 
 pub(super) async fn handle(cx: &Cx, request: LeaveGroupRequest<'_>) -> Reply {
     let outcome = leave(cx, &request).await;
@@ -54,11 +53,7 @@ pub(super) async fn handle(cx: &Cx, request: LeaveGroupRequest<'_>) -> Reply {
 }
 
 async fn leave(cx: &Cx, request: &LeaveGroupRequest<'_>) -> Outcome {
-    cx.permits_group(request.group_id)?;
-    if request.group_id.is_empty() {
-        return Err(ErrorCode::INVALID_GROUP_ID);
-    }
-    let (shard, core) = cx.group_home(request.group_id)?;
+    let (shard, core) = groups::home_of_members(cx, request.group_id)?;
     let leavers = match cx.version {
         ..=2 => vec![Leaver { member: request.member_id.to_owned(), instance: None }],
         _ => {
@@ -76,11 +71,5 @@ async fn leave(cx: &Cx, request: &LeaveGroupRequest<'_>) -> Outcome {
 /// The owner's side.
 pub(crate) async fn serve(core: Rc<Core>, Work { shard, group, leavers }: Work) -> Outcome {
     let host = core.groups.host(shard)?;
-    match host.ask(|shard, now, ticket| shard.leave(now, ticket, &group, &leavers)).await? {
-        Answer::Parts(Ok(parts)) => {
-            Ok(parts.into_iter().map(|part| part.map_err(|error| error.code())).collect())
-        }
-        Answer::Parts(Err(error)) => Err(error.code()),
-        _ => unreachable!("a leave is answered in kind"),
-    }
+    groups::parts(host.ask(|shard, now, ticket| shard.leave(now, ticket, &group, &leavers)).await?)
 }

@@ -65,6 +65,7 @@ mod describe_topic_partitions;
 mod elect_leaders;
 pub(crate) mod fetch;
 mod find_coordinator;
+mod groups;
 pub(crate) mod heartbeat;
 mod incremental_alter_configs;
 pub(crate) mod init_producer_id;

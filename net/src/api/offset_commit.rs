@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use engine::group::{Answer, CommitRequest, NewOffset};
+use engine::group::{CommitRequest, NewOffset};
 use engine::ids::PartitionId;
 use futures_util::future::{Either, select};
 use wire::error_code::ErrorCode;
@@ -14,9 +14,8 @@ use wire::msg::offset_commit::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
 
-use super::Cx;
 use super::authz::{Operation, ResourceKind};
-use super::errors::Coded;
+use super::{Cx, groups};
 use crate::conn::reply::Reply;
 use crate::core::Core;
 
@@ -27,7 +26,7 @@ pub(crate) struct Work {
 }
 
 /// What became of each.
-pub(crate) type Outcome = Result<Vec<Result<(), ErrorCode>>, ErrorCode>;
+pub(crate) type Outcome = groups::Parts;
 
 pub(super) async fn handle(cx: &Cx, request: OffsetCommitRequest<'_>) -> Reply {
     // A code for each partition; those without one are committed, in order.
@@ -66,12 +65,7 @@ pub(super) async fn handle(cx: &Cx, request: OffsetCommitRequest<'_>) -> Reply {
             Err(code) => vec![Err(code); count],
         },
     };
-    let mut parts = parts.into_iter();
-    let codes = codes.into_iter().map(|code| match code {
-        Some(code) => code,
-        None => parts.next().expect("one for each").err().unwrap_or(ErrorCode::NONE),
-    });
-    answer(cx, &request, codes)
+    answer(cx, &request, groups::codes(codes, parts))
 }
 
 /// A topic that may be committed to.
@@ -147,11 +141,5 @@ pub(crate) async fn serve(core: Rc<Core>, Work { shard, request }: Work) -> Outc
         // It may yet be kept.
         Either::Right(_) => return Err(ErrorCode::COORDINATOR_NOT_AVAILABLE),
     };
-    match told {
-        Answer::Parts(Ok(parts)) => {
-            Ok(parts.into_iter().map(|part| part.map_err(|error| error.code())).collect())
-        }
-        Answer::Parts(Err(error)) => Err(error.code()),
-        _ => unreachable!("a commit is answered in kind"),
-    }
+    groups::parts(told)
 }

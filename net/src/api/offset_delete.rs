@@ -4,7 +4,6 @@
 
 use std::rc::Rc;
 
-use engine::group::Answer;
 use engine::ids::PartitionId;
 use wire::error_code::ErrorCode;
 use wire::msg::offset_delete::{
@@ -12,9 +11,8 @@ use wire::msg::offset_delete::{
     OffsetDeleteResponseTopic,
 };
 
-use super::Cx;
 use super::authz::{Operation, ResourceKind};
-use super::errors::Coded;
+use super::{Cx, groups};
 use crate::conn::reply::Reply;
 use crate::core::Core;
 
@@ -26,7 +24,7 @@ pub(crate) struct Work {
 }
 
 /// What became of each.
-pub(crate) type Outcome = Result<Vec<Result<(), ErrorCode>>, ErrorCode>;
+pub(crate) type Outcome = groups::Parts;
 
 pub(super) async fn handle(cx: &Cx, request: OffsetDeleteRequest<'_>) -> Reply {
     let throttle_time_ms = cx.throttle_ms();
@@ -57,11 +55,7 @@ pub(super) async fn handle(cx: &Cx, request: OffsetDeleteRequest<'_>) -> Reply {
             return cx.reply(&OffsetDeleteResponse { throttle_time_ms, error_code, topics });
         }
     };
-    let mut parts = parts.into_iter();
-    let mut codes = codes.into_iter().map(|code| match code {
-        Some(code) => code,
-        None => parts.next().expect("one for each").err().unwrap_or(ErrorCode::NONE),
-    });
+    let mut codes = groups::codes(codes, parts);
     let topics = request.topics.iter().map(|topic| OffsetDeleteResponseTopic {
         name: topic.name,
         partitions: topic
@@ -78,11 +72,7 @@ pub(super) async fn handle(cx: &Cx, request: OffsetDeleteRequest<'_>) -> Reply {
 }
 
 async fn delete(cx: &Cx, group: &str, places: Vec<(String, i32)>) -> Outcome {
-    cx.permits_group(group)?;
-    if group.is_empty() {
-        return Err(ErrorCode::INVALID_GROUP_ID);
-    }
-    let (shard, core) = cx.group_home(group)?;
+    let (shard, core) = groups::home_of_members(cx, group)?;
     let work = Work { shard, group: group.to_owned(), places };
     cx.call(core, work).await.unwrap_or(Err(ErrorCode::COORDINATOR_NOT_AVAILABLE))
 }
@@ -90,11 +80,5 @@ async fn delete(cx: &Cx, group: &str, places: Vec<(String, i32)>) -> Outcome {
 /// The owner's side.
 pub(crate) async fn serve(core: Rc<Core>, Work { shard, group, places }: Work) -> Outcome {
     let host = core.groups.host(shard)?;
-    match host.ask(|shard, _, ticket| shard.delete_offsets(ticket, &group, &places)).await? {
-        Answer::Parts(Ok(parts)) => {
-            Ok(parts.into_iter().map(|part| part.map_err(|error| error.code())).collect())
-        }
-        Answer::Parts(Err(error)) => Err(error.code()),
-        _ => unreachable!("a deletion is answered in kind"),
-    }
+    groups::parts(host.ask(|shard, _, ticket| shard.delete_offsets(ticket, &group, &places)).await?)
 }

@@ -19,6 +19,7 @@ use wire::primitives::Uuid;
 
 use super::Cx;
 use super::authz::{Operation, ResourceKind};
+use super::groups::home;
 use super::scatter::Scatter;
 use crate::conn::reply::Reply;
 use crate::core::Core;
@@ -74,8 +75,7 @@ pub(super) async fn handle(cx: &Cx, request: OffsetFetchRequest<'_>) -> Reply {
     let mut told: Vec<Option<Result<Offsets, ErrorCode>>> = Vec::new();
     let mut scatter = Scatter::new();
     for (slot, group) in groups.iter().enumerate() {
-        let home = cx.permits_group(group.id).and_then(|()| cx.group_home(group.id));
-        told.push(match home {
+        told.push(match home(cx, group.id) {
             Err(code) => Some(Err(code)),
             Ok((shard, core)) => {
                 scatter.add(core, slot, ask(shard, group));

@@ -10,8 +10,8 @@ use futures_util::future::{Either, select};
 use wire::error_code::ErrorCode;
 use wire::msg::sync_group::{SyncGroupRequest, SyncGroupResponse};
 
-use super::Cx;
 use super::errors::Coded;
+use super::{Cx, groups};
 use crate::conn::read::Frame;
 use crate::conn::reply::Reply;
 use crate::core::Core;
@@ -65,11 +65,7 @@ fn check(cx: &Cx, request: &SyncRequest) -> Result<(i32, engine::ids::CoreId), E
     if cx.version >= 5 && (request.protocol_type.is_none() || request.protocol.is_none()) {
         return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
     }
-    cx.permits_group(&request.group)?;
-    if request.group.is_empty() {
-        return Err(ErrorCode::INVALID_GROUP_ID);
-    }
-    cx.group_home(&request.group)
+    groups::home_of_members(cx, &request.group)
 }
 
 fn read(request: &SyncGroupRequest<'_>) -> SyncRequest {
