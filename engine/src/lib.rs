@@ -14,4 +14,6 @@ pub mod meter;
 pub mod partition;
 pub mod producer;
 pub mod rt;
+#[cfg(test)]
+mod testing;
 mod waiters;

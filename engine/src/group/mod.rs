@@ -138,11 +138,6 @@ impl Shard {
         }
     }
 
-    /// Other settings hold from now on.
-    pub fn set_settings(&mut self, settings: Rc<GroupSettings>) {
-        self.settings = settings;
-    }
-
     /// What is to be done, oldest first.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.out.effects.pop_front()

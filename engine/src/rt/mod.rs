@@ -38,6 +38,8 @@ pub use hash::{HashState, Map, Set};
 pub use inbox::{Inbox, InboxClosed, InboxSender, inbox};
 pub use instant::Instant;
 pub use mesh::{MeshClosed, MeshPort, TrySendError, mesh};
+#[cfg(test)]
+pub(crate) use rng::split_mix;
 pub use stream::{Listener, Stream, StreamHandoff};
 pub use task::{BlockingPanicked, JoinHandle, TaskPanicked};
 pub use timer::Timer;

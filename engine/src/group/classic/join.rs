@@ -97,7 +97,7 @@ impl Shard {
             }
         }
         let group = request.group.clone();
-        self.obtain(&group).classic.get_or_insert_with(|| Classic::new(now));
+        self.obtain(&group).classic.get_or_insert_with(|| Classic::new(now.wall_ms));
         let joined = self.turn(now, &group, |group, turn| {
             let classic = group.classic.as_mut().expect("there is one now");
             classic.join(turn, ticket, request, !known)
@@ -311,7 +311,7 @@ impl Classic {
                 joined.leader = former_leader.map_or_else(String::new, |id| id.to_string());
             }
             self.renew(turn, &id);
-            self.store(turn, None, Then::Replaced { ticket, joined });
+            self.store(turn, Then::Replaced { ticket, joined });
             return;
         }
         self.park(turn, &id, ticket);

@@ -142,11 +142,11 @@ impl Shard {
 }
 
 impl Classic {
-    /// A group without members.
-    pub(super) fn new(now: Now) -> Self {
+    /// A group without members, which has none since then (Unix ms; −1 for unknown).
+    pub(super) fn new(since_ms: i64) -> Self {
         Self {
             state: State::Empty,
-            since_ms: now.wall_ms,
+            since_ms,
             protocol_type: None,
             generation: 0,
             protocol: None,

@@ -38,17 +38,10 @@ impl Classic {
     pub(in crate::group) fn restored(value: GroupMetadataValue, memory: &Rc<GroupMemory>) -> Self {
         let protocol: Option<Rc<str>> = value.protocol.as_deref().map(Rc::from);
         let mut classic = Self {
-            state: State::Empty,
-            since_ms: value.current_state_timestamp,
             protocol_type: Some(value.protocol_type).filter(|it| !it.is_empty()),
             generation: value.generation,
-            leader: None,
-            members: BTreeMap::new(),
-            instances: BTreeMap::new(),
-            reserved: BTreeMap::new(),
-            support: BTreeMap::new(),
-            joining: 0,
             protocol,
+            ..Self::new(value.current_state_timestamp)
         };
         for member in value.members {
             classic.restore(member, memory);
@@ -98,24 +91,17 @@ impl Classic {
 
     /// Remembers that nobody is left, in which generation.
     pub(super) fn store_empty(&self, turn: &mut Turn<'_>) {
-        let value = self.value(turn.now.wall_ms, &BTreeMap::new());
+        let value = self.value(turn.now.wall_ms, |_, member| &member.assignment);
         append(turn, value, Appended::Answers(Vec::new()));
     }
 
-    /// Remembers the members, with these assignments or with those that they have.
-    pub(super) fn store(
-        &mut self,
-        turn: &mut Turn<'_>,
-        assignments: Option<&BTreeMap<Rc<str>, Vec<u8>>>,
-        then: Then,
-    ) {
-        let record = match assignments {
-            Some(assignments) => self.value(turn.now.wall_ms, assignments),
-            None => {
-                let kept = self.members.iter();
-                let kept = kept.map(|(id, member)| (Rc::clone(id), member.assignment.clone()));
-                self.value(turn.now.wall_ms, &kept.collect())
+    /// Remembers the members, with the assignments that are to count then, or those that they have.
+    pub(super) fn store(&mut self, turn: &mut Turn<'_>, then: Then) {
+        let record = match &then {
+            Then::Assigned { assignments, .. } => {
+                self.value(turn.now.wall_ms, |id, _| &assignments[id])
             }
+            Then::Replaced { .. } => self.value(turn.now.wall_ms, |_, member| &member.assignment),
         };
         let key = GroupMetadataKey { group: turn.name.to_string() };
         let record = GroupRecord::GroupMetadata(key, Some(record));
@@ -145,7 +131,11 @@ impl Classic {
         }
     }
 
-    fn value(&self, wall_ms: i64, assignments: &BTreeMap<Rc<str>, Vec<u8>>) -> GroupMetadataValue {
+    fn value<'a>(
+        &'a self,
+        wall_ms: i64,
+        assignment: impl Fn(&Rc<str>, &'a Member) -> &'a Vec<u8>,
+    ) -> GroupMetadataValue {
         let protocol = self.protocol.as_deref();
         let members = self.members.iter().map(|(id, member)| MemberMetadata {
             member_id: id.to_string(),
@@ -155,7 +145,7 @@ impl Classic {
             rebalance_timeout: millis(member.rebalance_timeout),
             session_timeout: millis(member.session_timeout),
             subscription: member.protocols.metadata(protocol.unwrap_or("")).to_vec(),
-            assignment: assignments.get(id).cloned().unwrap_or_default(),
+            assignment: assignment(id, member).clone(),
         });
         GroupMetadataValue {
             protocol_type: self.protocol_type().to_owned(),

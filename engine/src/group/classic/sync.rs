@@ -125,11 +125,7 @@ impl Classic {
             return self.assignment_failed(turn, error);
         }
         let generation = self.generation;
-        self.store(
-            turn,
-            Some(&assignments),
-            Then::Assigned { generation, assignments: assignments.clone() },
-        );
+        self.store(turn, Then::Assigned { generation, assignments });
     }
 
     /// The assignments are kept, or could not be.

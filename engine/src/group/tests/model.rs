@@ -10,23 +10,7 @@
 use std::collections::btree_map::Entry as MapEntry;
 
 use super::*;
-
-/// SplitMix64.
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
-    fn one_in(&mut self, of: u64) -> bool {
-        self.below(of) == 0
-    }
-}
+use crate::testing::Choices;
 
 /// Tells the seed of a run that fails.
 struct Seed(u64);
@@ -57,7 +41,7 @@ struct Client {
 
 struct Run {
     world: World,
-    rng: Rng,
+    rng: Choices,
     clients: Vec<Client>,
     fresh: u64,
     /// Who has each partition, by generation.
@@ -72,7 +56,7 @@ const PARTITIONS: u8 = 6;
 
 impl Run {
     fn new(seed: u64) -> Self {
-        let mut rng = Rng(seed);
+        let mut rng = Choices(seed);
         let initial_delay = Duration::from_secs(3 * rng.below(2));
         let world = World::with(GroupSettings { initial_delay, ..settings() });
         let count = 1 + rng.below(6);

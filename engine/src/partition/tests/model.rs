@@ -1,4 +1,4 @@
-//! Random operations on a partition against a plain list of what was appended, with crashes.
+//! Choices operations on a partition against a plain list of what was appended, with crashes.
 //!
 //! After every start it must hold that
 //! - what is there is a prefix of what was appended, and contiguous;
@@ -17,6 +17,7 @@ use crate::ids::{LeaderEpoch, Offset};
 use crate::partition::*;
 use crate::rt::Rt;
 use crate::rt::sim::{Crash, NodeId, World};
+use crate::testing::Choices;
 
 /// What must be true of the log.
 #[derive(Default)]
@@ -34,19 +35,6 @@ struct Model {
 
 type Shared = Rc<RefCell<Model>>;
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        // SplitMix64: the drivers' choices must not disturb the world's.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
 fn config(seed: u64) -> TopicConfig {
     TopicConfig {
         segment_bytes: [20_000, 150_000, 1 << 30][(seed % 3) as usize],
@@ -61,7 +49,7 @@ fn config(seed: u64) -> TopicConfig {
 
 /// One life of the node, until it is crashed or ends by itself.
 async fn live(rt: Rt, model: Shared, seed: u64, steps: u64) {
-    let mut random = Random(seed);
+    let mut random = Choices(seed);
     let kit = Kit::start(&rt).await;
     if seed_of(&model) % 2 == 1 {
         kit.dir.set_journal(JOURNAL);
@@ -115,7 +103,7 @@ async fn check_start(partition: &Rc<Partition>, model: &Shared, epoch: i32) {
     model.safe_from_kill = offsets.log_end.0;
 }
 
-async fn step(rt: &Rt, kit: &Kit, partition: &Rc<Partition>, model: &Shared, random: &mut Random) {
+async fn step(rt: &Rt, kit: &Kit, partition: &Rc<Partition>, model: &Shared, random: &mut Choices) {
     let choice = random.below(100);
     if std::env::var_os("ODRADEK_TRACE").is_some() {
         eprintln!("{:?} step {choice} {:?}", rt.now(), partition.offsets());
@@ -138,7 +126,7 @@ async fn step(rt: &Rt, kit: &Kit, partition: &Rc<Partition>, model: &Shared, ran
     }
 }
 
-fn next_batch(model: &Shared, random: &mut Random) -> (u64, crate::buf::Slice) {
+fn next_batch(model: &Shared, random: &mut Choices) -> (u64, crate::buf::Slice) {
     let tag = model.borrow().next_tag;
     model.borrow_mut().next_tag += 1;
     let size = match random.below(10) {
@@ -150,7 +138,7 @@ fn next_batch(model: &Shared, random: &mut Random) -> (u64, crate::buf::Slice) {
     (tag, batch(tag, count as usize, size as usize))
 }
 
-async fn append(partition: &Rc<Partition>, model: &Shared, random: &mut Random, wait: bool) {
+async fn append(partition: &Rc<Partition>, model: &Shared, random: &mut Choices, wait: bool) {
     let (tag, records) = next_batch(model, random);
     let acks = if wait { Acks::All } else { Acks::Leader };
     let options = AppendOptions { acks, ..AppendOptions::default() };
@@ -177,7 +165,7 @@ fn note_acked(partition: &Rc<Partition>, model: &Shared, end: i64) {
 }
 
 /// Many appends at once; they take their places in the order in which they were asked for.
-async fn burst(rt: &Rt, partition: &Rc<Partition>, model: &Shared, random: &mut Random) {
+async fn burst(rt: &Rt, partition: &Rc<Partition>, model: &Shared, random: &mut Choices) {
     let mut tasks = Vec::new();
     for _ in 0..random.below(12) {
         let (tag, records) = next_batch(model, random);
@@ -194,7 +182,7 @@ async fn burst(rt: &Rt, partition: &Rc<Partition>, model: &Shared, random: &mut 
     rt.turn().await;
 }
 
-async fn check_read(partition: &Rc<Partition>, model: &Shared, random: &mut Random) {
+async fn check_read(partition: &Rc<Partition>, model: &Shared, random: &mut Choices) {
     let offsets = partition.offsets();
     let span = (offsets.high_watermark.0 - offsets.log_start.0) as u64;
     let start = offsets.log_start.0 + random.below(span + 1) as i64;
@@ -212,7 +200,7 @@ async fn check_read(partition: &Rc<Partition>, model: &Shared, random: &mut Rand
     }
 }
 
-async fn delete_records(partition: &Rc<Partition>, model: &Shared, random: &mut Random) {
+async fn delete_records(partition: &Rc<Partition>, model: &Shared, random: &mut Choices) {
     let offsets = partition.offsets();
     let span = (offsets.high_watermark.0 - offsets.log_start.0) as u64;
     let before = offsets.log_start.0 + random.below(span / 2 + 1) as i64;
@@ -223,7 +211,7 @@ async fn delete_records(partition: &Rc<Partition>, model: &Shared, random: &mut 
 }
 
 /// Loses the lead, gives up some of what was not acknowledged to others, gets it back.
-async fn follow(partition: &Rc<Partition>, model: &Shared, random: &mut Random) {
+async fn follow(partition: &Rc<Partition>, model: &Shared, random: &mut Choices) {
     let epoch = model.borrow().epoch + 1;
     model.borrow_mut().epoch = epoch + 1;
     partition.become_follower(FollowerSpec { epoch: LeaderEpoch(epoch) });
@@ -250,7 +238,7 @@ fn run(seed: u64) {
     let (world, node) = world(seed);
     let model = Shared::default();
     model.borrow_mut().next_tag = seed << 32;
-    let mut random = Random(seed);
+    let mut random = Choices(seed);
     for _ in 0..4 {
         life(&world, node, &model, &mut random);
         let kind = if random.below(3) == 0 { Crash::Kill } else { Crash::PowerLoss };
@@ -270,7 +258,7 @@ fn run(seed: u64) {
 }
 
 /// A life that a crash ends at a random moment, or that ends before.
-fn life(world: &World, node: NodeId, model: &Shared, random: &mut Random) {
+fn life(world: &World, node: NodeId, model: &Shared, random: &mut Choices) {
     let rt = world.rt(node, crate::ids::CoreId(0));
     let seed = random.below(u64::MAX);
     let task = rt.spawn("life", live(rt.clone(), Rc::clone(model), seed, 60));
