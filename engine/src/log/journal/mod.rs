@@ -308,8 +308,8 @@ impl Seat {
         }
         {
             let mut state = journal.state.borrow_mut();
-            let now = journal.rt.now();
-            let has_company = state.company.count(now, &self.window) >= limits.logs_min;
+            let has_company = limits.logs_min <= 1
+                || state.company.count(journal.rt.now(), &self.window) >= limits.logs_min;
             let is_full = state.ready.len() >= READY_MAX;
             match state.stage {
                 Stage::Ready if has_company && !is_full => {}
