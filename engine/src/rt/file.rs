@@ -15,6 +15,10 @@ pub enum OpenMode {
     Create,
     /// New file, reads and writes; `AlreadyExists` if the name is taken.
     CreateNew,
+    /// Existing file, reads and writes; what a write wrote is durable when it completes (`O_DSYNC`).
+    /// One request does what a write and a [`File::sync`] would take two for, and no kernel thread
+    /// waits for it. After an error it is like after a failed sync.
+    WriteThrough,
 }
 
 /// One name in a directory.
@@ -41,8 +45,8 @@ pub struct Space {
 /// multiples of 4096. Clones share the file; it is closed with the last of them.
 ///
 /// A write that was begun may reach the disk although its future was dropped. Nothing is durable
-/// before a [`File::sync`] that started after the write completed; the file's name is durable only
-/// after [`super::Rt::sync_dir`].
+/// before a [`File::sync`] that started after the write completed, unless the file is opened with
+/// [`OpenMode::WriteThrough`]; the file's name is durable only after [`super::Rt::sync_dir`].
 #[derive(Clone)]
 pub struct File(pub(super) FileForm);
 

@@ -179,13 +179,30 @@ impl Appender {
         Ok(())
     }
 
-    /// Decides whether the next `bytes` go to the journal, too: only what follows on what is synced
-    /// or went there is durable by it.
+    /// Decides whether the next `bytes` go to the journal, too. Only what follows on what is synced
+    /// or went there is durable by it; so what went straight until now and is under way goes there
+    /// once more.
     fn choose_way(&self, bytes: u64) {
         let Some(seat) = &self.seat else { return };
         let mut state = self.state.borrow_mut();
-        let follows = state.journaling.max(state.synced) == state.end;
-        state.tees = self.policy.get().sync_at_once && follows && seat.begin(state.end, bytes);
+        let from = state.journaling.max(state.synced);
+        state.tees = self.policy.get().sync_at_once
+            && state.committed() == state.end
+            && seat.begin(from, state.end - from, bytes)
+            && self.catch_up(seat, from, state.end);
+    }
+
+    /// Puts what was appended from `from` to `to` into the entry that was begun; false if not all of
+    /// it is in memory.
+    fn catch_up(&self, seat: &Seat, from: u64, to: u64) -> bool {
+        let mut at = from;
+        while at < to {
+            let Some(chunk) = self.tail.find(self.uid, at) else { return false };
+            let bytes = chunk.bytes_from(at);
+            seat.extend(bytes);
+            at += bytes.len() as u64;
+        }
+        true
     }
 
     fn room_for(&self, bytes: u64) -> Result<bool, LogError> {
@@ -273,7 +290,7 @@ impl Appender {
     /// Bytes appended since the last commit.
     pub(crate) fn uncommitted(&self) -> u64 {
         let state = self.state.borrow();
-        state.end - state.marks.back().map_or(state.synced, |mark| mark.position)
+        state.end - state.committed()
     }
 
     /// Everything below `end` is durable in the journal.
@@ -477,7 +494,7 @@ impl Appender {
             return None;
         }
         let flying_end = state.flying.last().filter(|f| !f.done).map_or(0, |f| f.padded_end);
-        let committed = state.marks.back().map_or(state.synced, |mark| mark.position);
+        let committed = state.committed();
         let chunk = match state.ready.front() {
             Some(first) if first.start() < flying_end => return None,
             Some(first) if first.end() > committed => return None,

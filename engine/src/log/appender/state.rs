@@ -169,10 +169,15 @@ impl State {
         self.progress.written = self.progress.written.max(self.progress.synced);
     }
 
+    /// Where the last complete append ends.
+    pub(super) fn committed(&self) -> u64 {
+        self.marks.back().map_or(self.synced, |mark| mark.position)
+    }
+
     /// Whether everything that the device might be given is in the journal, and can wait to be
     /// written together with more.
     pub(super) fn is_held_back(&self) -> bool {
-        let committed = self.marks.back().map_or(self.synced, |mark| mark.position);
+        let committed = self.committed();
         self.journaling >= committed
             && self.sync_to.max(self.write_to) <= self.submitted
             && committed.saturating_sub(self.submitted) < HELD_BACK_MAX

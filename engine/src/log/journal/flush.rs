@@ -13,7 +13,6 @@ use super::format::{self, HEAD_BYTES, Head};
 use super::{Appender, FRAME_BYTES, Frame, HALF_AGE, Half, Journal, Stage, State};
 use crate::buf::BLOCK;
 use crate::error::LogError;
-use crate::rt::sim::Plant;
 use crate::rt::{File, Instant, OpenMode};
 
 impl Journal {
@@ -72,7 +71,8 @@ impl Journal {
         }
         file.sync().await?;
         self.rt.sync_dir(self.path.parent().unwrap_or(&self.path)).await?;
-        Ok((file, generation))
+        file.close().await?;
+        Ok((self.rt.open(&self.path, OpenMode::WriteThrough).await?, generation))
     }
 
     /// Gives a file its blocks.
@@ -127,16 +127,12 @@ impl Journal {
             (file, head, at)
         };
         if let Some((start, generation)) = head {
-            self.write_head(&file, start, generation, true).await?;
             // Before any frame: under the head of its last use, a half with a frame of this one
             // would look damaged.
-            file.sync().await?;
+            self.write_head(&file, start, generation, true).await?;
         }
         let len = usize::try_from(whole).expect("a frame is small");
         file.write_at(Rc::new(frame.buf), len, at).await?;
-        if !self.rt.planted(Plant::JournalNotSynced) {
-            file.sync().await?;
-        }
         self.state.borrow_mut().written += 1;
         if let Some((owner, _)) = frame.owners.first() {
             let metrics = &owner.cx.metrics;
@@ -252,7 +248,6 @@ impl Journal {
         for start in [0, self.half_bytes()] {
             self.write_head(&file, start, generation, false).await.map_err(failed)?;
         }
-        file.sync().await.map_err(failed)?;
         file.close().await.map_err(failed)
     }
 

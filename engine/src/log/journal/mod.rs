@@ -299,8 +299,9 @@ impl Seat {
     }
 
     /// Whether an append of so many bytes goes to the journal, too; if so its entry is begun, at
-    /// `position` of the segment.
-    pub(crate) fn begin(&self, position: u64, bytes: u64) -> bool {
+    /// `position` of the segment. It takes `before` bytes first, which precede the append and are
+    /// not durable: what is in the journal of a log follows on what is durable of it.
+    pub(crate) fn begin(&self, position: u64, before: u64, bytes: u64) -> bool {
         let journal = &self.journal;
         let limits = journal.limits.get();
         if limits.bytes == 0 || bytes > limits.append_bytes_max.min(FRAME_BYTES as u64 / 2) {
@@ -312,7 +313,7 @@ impl Seat {
                 || state.company.count(journal.rt.now(), &self.window) >= limits.logs_min;
             let is_full = state.ready.len() >= READY_MAX;
             match state.stage {
-                Stage::Ready if has_company && !is_full => {}
+                Stage::Ready if has_company && !is_full && before <= CATCH_UP_MAX => {}
                 Stage::Unused if has_company => {
                     state.unused += 1;
                     if state.unused > limits.bytes / BYTES_PER_UNUSED {
@@ -324,7 +325,8 @@ impl Seat {
                 _ => return false,
             }
         }
-        journal.begin(self, position, usize::try_from(bytes).expect("checked above"), false);
+        let need = usize::try_from(before + bytes).expect("checked above");
+        journal.begin(self, position, need, false);
         true
     }
 
@@ -416,6 +418,9 @@ const PREFIX: &str = "odradek-core-";
 const SUFFIX: &str = ".journal";
 /// Largest frame: what is appended during one sync, mostly.
 const FRAME_BYTES: usize = 256 << 10;
+/// What a log that went straight has at most under way when it turns to the journal: that is written
+/// a second time.
+const CATCH_UP_MAX: u64 = FRAME_BYTES as u64 * 7 / 16;
 /// Full frames that wait for the device; more appends go straight to their files.
 const READY_MAX: usize = 8;
 /// A journal is made after one append for this many of its bytes: who writes little needs none.

@@ -125,6 +125,43 @@ fn a_crash_at_any_step_loses_nothing() {
 }
 
 #[test]
+fn a_log_that_never_rests_turns_to_the_journal() {
+    for (seed, kind) in (0..16).zip([Crash::PowerLoss, Crash::Kill].into_iter().cycle()) {
+        let world = Rc::new(World::new(seed, SimOptions::default()));
+        let node = world.add_node(1);
+        let told = Rc::new(std::cell::Cell::new((0, 0)));
+        let tell = Rc::clone(&told);
+        world.start_core(node, CoreId(0), async move |rt: Rt| {
+            let kit = journaled(&rt).await;
+            let partition = &kit.lead(TopicConfig::default(), 0).await;
+            // What one of them waits for is never all there is: the journal is made meanwhile.
+            let producers = (0..6_usize).map(|number| {
+                let (kit, tell) = (&kit, &tell);
+                async move {
+                    for tag in 0.. {
+                        let size = [40, 3_000, 9_000][(number + tag as usize) % 3];
+                        let last = produce(partition, batch(tag, 1, size)).await.last;
+                        let commits = kit.cx.metrics.journal_commits.get();
+                        tell.set((tell.get().0.max(last.0 + 1), commits));
+                    }
+                }
+            });
+            futures_util::future::join_all(producers).await;
+        });
+        world.run_for(Duration::from_micros(60_000 + seed * 3_001));
+        let (acked, commits) = told.get();
+        assert!(commits > 0, "seed {seed}: all of {acked} went straight");
+        crash(&world, node, kind);
+        let found = on(&world, node, async |rt| {
+            let partition = journaled(&rt).await.lead(TopicConfig::default(), 1).await;
+            read_all(&partition, 0).await;
+            partition.offsets().log_end.0
+        });
+        assert!(found >= acked, "seed {seed}: {found} of {acked}");
+    }
+}
+
+#[test]
 fn a_journal_whose_maker_was_killed_survives_a_power_cut() {
     for seed in 0..40 {
         let world = Rc::new(World::new(seed, SimOptions::default()));

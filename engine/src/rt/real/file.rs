@@ -355,6 +355,9 @@ fn options(mode: OpenMode) -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(mode != OpenMode::Read);
     options.create(mode == OpenMode::Create).create_new(mode == OpenMode::CreateNew);
+    if mode == OpenMode::WriteThrough {
+        options.custom_flags(libc::O_DSYNC);
+    }
     options
 }
 

@@ -164,7 +164,7 @@ impl Fs {
                 return Err(io::Error::from(io::ErrorKind::IsADirectory));
             }
             (Some(ino), _) => ino,
-            (None, OpenMode::Read | OpenMode::ReadWrite) => {
+            (None, OpenMode::Read | OpenMode::ReadWrite | OpenMode::WriteThrough) => {
                 return Err(io::Error::from(io::ErrorKind::NotFound));
             }
             (None, OpenMode::Create | OpenMode::CreateNew) => {

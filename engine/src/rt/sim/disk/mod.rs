@@ -82,7 +82,7 @@ pub(in crate::rt) struct OpenFile {
     core: Rc<Core>,
     ino: names::Ino,
     path: PathBuf,
-    writable: bool,
+    mode: OpenMode,
 }
 
 /// A held simulated lock.
@@ -155,8 +155,7 @@ impl Core {
         mode: OpenMode,
     ) -> io::Result<OpenFile> {
         let ino = self.disk_op(path, DiskOp::Meta, 0, move |fs, p| fs.open(p, mode)).await?;
-        let writable = mode != OpenMode::Read;
-        Ok(OpenFile { core: Rc::clone(self), ino, path: path.to_owned(), writable })
+        Ok(OpenFile { core: Rc::clone(self), ino, path: path.to_owned(), mode })
     }
 
     pub(in crate::rt) async fn create_dir_all(self: &Rc<Self>, path: &Path) -> io::Result<()> {
@@ -304,11 +303,15 @@ impl OpenFile {
         len: usize,
         pos: u64,
     ) -> io::Result<()> {
-        self.write(buf[..len].to_vec(), pos).await
+        self.write(buf[..len].to_vec(), pos).await?;
+        match self.mode == OpenMode::WriteThrough && !self.core.planted(Plant::JournalNotSynced) {
+            true => self.sync().await,
+            false => Ok(()),
+        }
     }
 
     async fn write(&self, bytes: Vec<u8>, pos: u64) -> io::Result<()> {
-        if !self.writable {
+        if self.mode == OpenMode::Read {
             return Err(io::Error::from_raw_os_error(libc::EBADF));
         }
         let (later, deliver) = Later::new();
