@@ -164,15 +164,20 @@ impl Dirty {
 
     pub(crate) fn remove(&self, bytes: u64) {
         self.bytes.set(self.bytes.get() - bytes);
-        if self.bytes.get() < self.bytes_max {
+        if self.has_room() {
             self.waiters.wake_all();
         }
     }
 
+    /// Whether less than the limit is dirty.
+    pub(crate) fn has_room(&self) -> bool {
+        self.bytes.get() < self.bytes_max
+    }
+
     /// Waits until less than the limit is dirty.
     pub(crate) async fn room(&self) {
-        if self.bytes.get() >= self.bytes_max {
-            self.waiters.until(0, || (self.bytes.get() < self.bytes_max).then_some(())).await;
+        if !self.has_room() {
+            self.waiters.until(0, || self.has_room().then_some(())).await;
         }
     }
 }

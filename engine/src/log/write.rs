@@ -42,6 +42,18 @@ impl Log {
         room
     }
 
+    /// The same, if there is nothing to wait for and nothing in the way; false if there is, and
+    /// nothing is changed.
+    pub(crate) fn prepare_now(&self, load: Load) -> bool {
+        let appender = self.appender();
+        self.check_open().is_ok()
+            && appender.uncommitted() == 0
+            && appender.refuses().is_none()
+            && self.leftover.borrow().is_none()
+            && !self.should_roll(load)
+            && appender.reserve_now(load.bytes)
+    }
+
     async fn make_room(self: &Rc<Self>, load: Load) -> Result<(), LogError> {
         self.clear_leftover().await?;
         if self.should_roll(load) {

@@ -23,6 +23,7 @@ use crate::error::AppendError;
 use crate::ids::{LeaderEpoch, Offset};
 use crate::log::Load;
 use crate::producer::{AppendPlan, AppendedBatch, PlanRules, ProducerError, Step};
+use crate::waiters::FifoGuard;
 
 /// What a producer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -79,6 +80,27 @@ pub struct Appended {
     pub duplicate: bool,
 }
 
+/// Batches that may be appended, and where they go.
+struct Admitted {
+    /// Of the leadership under which they may.
+    epoch: LeaderEpoch,
+    validated: Validated,
+    /// Their headers as they will be stored.
+    placed: SmallVec<[BatchHeader; 1]>,
+    plan: AppendPlan,
+}
+
+impl Admitted {
+    fn load(&self) -> Load {
+        let last = self.placed.last().expect("validation passes at least one batch");
+        Load {
+            bytes: self.validated.size() as u64,
+            max_timestamp_ms: self.placed.iter().map(|h| h.max_timestamp).max().unwrap_or(-1),
+            last_offset: last.last_offset().0,
+        }
+    }
+}
+
 impl Partition {
     /// Appends what a client, a coordinator or the controller sent. Appends of one partition take
     /// effect in the order of their first poll. Done when the records are in the log's memory;
@@ -93,10 +115,58 @@ impl Partition {
     ) -> Result<Appended, AppendError> {
         let turn = self.log.turn.lock().await;
         let appended = self.append_in_turn(&records, options).await;
+        self.end_turn(turn, &records, options.origin, appended)
+    }
+
+    /// The same, at once, if there is nothing to wait for: which is so but for a new segment, a
+    /// file that must grow, a full queue to the device, and somebody whose turn it is. `None` if
+    /// there is; then nothing has happened.
+    pub fn append_now(
+        self: &Rc<Self>,
+        records: &Slice,
+        options: AppendOptions,
+    ) -> Option<Result<Appended, AppendError>> {
+        let turn = self.log.turn.try_lock()?;
+        let appended = match self.admit(records, options) {
+            Err(error) => Err(error),
+            Ok(ControlFlow::Break(known)) => Ok(known),
+            Ok(ControlFlow::Continue(admitted)) => {
+                if !self.log.prepare_now(admitted.load()) {
+                    return None;
+                }
+                Ok(self.put(records, admitted, options.origin))
+            }
+        };
+        Some(self.end_turn(turn, records, options.origin, appended))
+    }
+
+    async fn append_in_turn(
+        &self,
+        records: &Slice,
+        options: AppendOptions,
+    ) -> Result<Appended, AppendError> {
+        let admitted = match self.admit(records, options)? {
+            ControlFlow::Continue(admitted) => Box::new(admitted),
+            ControlFlow::Break(known) => return Ok(known),
+        };
+        self.log.prepare(admitted.load()).await?;
+        if self.leader()?.epoch != admitted.epoch {
+            return Err(AppendError::NotLeader);
+        }
+        Ok(self.put(records, *admitted, options.origin))
+    }
+
+    fn end_turn(
+        &self,
+        turn: FifoGuard<'_>,
+        records: &Slice,
+        origin: Origin,
+        appended: Result<Appended, AppendError>,
+    ) -> Result<Appended, AppendError> {
         if let Err(error) = &appended
-            && options.origin == Origin::Client
+            && origin == Origin::Client
             && turned_away::is_for_now(error)
-            && let Some(sent) = BatchHeader::decode(&records).ok().and_then(|head| sent(&head))
+            && let Some(sent) = BatchHeader::decode(records).ok().and_then(|head| sent(&head))
         {
             self.turned_away.borrow_mut().note(self.cx.rt.now(), sent);
         }
@@ -105,42 +175,41 @@ impl Partition {
         appended
     }
 
-    async fn append_in_turn(
+    /// Checks what came, and decides where it goes; a batch that the log has already is known.
+    fn admit(
         &self,
         records: &Slice,
         options: AppendOptions,
-    ) -> Result<Appended, AppendError> {
+    ) -> Result<ControlFlow<Appended, Admitted>, AppendError> {
         self.check_open()?;
-        let leader = self.leader_for(&options)?;
-        let validated = self.validate(records, leader.epoch, options.origin)?;
-        let placed = self.place(&validated, leader.epoch, options.origin)?;
+        let epoch = self.leader_for(&options)?.epoch;
+        let validated = self.validate(records, epoch, options.origin)?;
+        let placed = self.place(&validated, epoch, options.origin)?;
         self.check_turned_away(&placed[0], options.origin)?;
-        let plan = match self.plan(records, &validated, &placed, options)? {
-            ControlFlow::Continue(plan) => plan,
-            ControlFlow::Break(known) => return Ok(self.answer_duplicate(&known)),
-        };
-        let last = placed.last().expect("validation passes at least one batch");
-        let load = Load {
-            bytes: validated.size() as u64,
-            max_timestamp_ms: placed.iter().map(|h| h.max_timestamp).max().unwrap_or(-1),
-            last_offset: last.last_offset().0,
-        };
-        self.log.prepare(load).await?;
-        if self.leader()?.epoch != leader.epoch {
-            return Err(AppendError::NotLeader);
-        }
-        self.write(records, &validated, &placed, options.origin, plan);
+        Ok(match self.plan(records, &validated, &placed, options)? {
+            ControlFlow::Continue(plan) => {
+                ControlFlow::Continue(Admitted { epoch, validated, placed, plan })
+            }
+            ControlFlow::Break(known) => ControlFlow::Break(self.answer_duplicate(&known)),
+        })
+    }
+
+    /// Appends what was admitted, for which the log is prepared.
+    fn put(&self, records: &Slice, admitted: Admitted, origin: Origin) -> Appended {
+        let Admitted { validated, placed, plan, .. } = admitted;
+        self.write(records, &validated, &placed, origin, plan);
         if !self.turned_away.borrow().is_empty() {
             self.turned_away.borrow_mut().forget(placed[0].producer_id);
         }
+        let last = placed.last().expect("validation passes at least one batch");
         let append_time = last.attributes.timestamp_type() == TimestampType::LogAppendTime;
-        Ok(Appended {
+        Appended {
             first: placed[0].base_offset,
             last: last.last_offset(),
             log_append_time_ms: if append_time { last.max_timestamp } else { -1 },
             log_start: Offset(self.log.log_start()),
             duplicate: false,
-        })
+        }
     }
 
     fn leader_for(&self, options: &AppendOptions) -> Result<LeaderSpec, AppendError> {

@@ -104,6 +104,12 @@ impl DmaBuf {
         }
     }
 
+    /// Whether a write in flight still refers to the memory, so that writing to it means to copy it.
+    #[must_use]
+    pub fn is_shared(&mut self) -> bool {
+        self.memory.as_mut().and_then(Memory::exclusive).is_none()
+    }
+
     fn memory(&self) -> &Memory {
         self.memory.as_ref().expect("only a dropped buffer has no memory")
     }

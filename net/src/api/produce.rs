@@ -21,7 +21,6 @@ use futures_util::FutureExt;
 use futures_util::future::{Either, join_all, select};
 use replication::controller::names::is_internal;
 use replication::cores::PartitionKey;
-use smallvec::smallvec;
 use wire::error_code::ErrorCode;
 use wire::msg::produce::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse,
@@ -198,10 +197,13 @@ fn partition_response<'a>(slot: &'a Slot<'_>) -> PartitionProduceResponse<'a> {
 /// The owner's side: appends every part, and for acks=all waits until consumers may see it.
 pub(crate) async fn serve(core: Rc<Core>, work: Work) -> Outcome {
     let Work { acks, timeout, mut parts } = work;
-    let appends: Parts<_> = match parts.len() {
-        1 => smallvec![append(&core, parts.remove(0), acks).await],
-        _ => join_all(parts.into_iter().map(|part| append(&core, part, acks))).await.into(),
-    };
+    let mut appends: Parts<_> =
+        parts.iter().map_while(|part| append_now(&core, part, acks)).collect();
+    if appends.len() < parts.len() {
+        // Those behind the one that has to wait are begun after it, each in its turn.
+        let rest = parts.drain(appends.len()..).map(|part| append(&core, part, acks));
+        appends.extend(join_all(rest).await);
+    }
     if acks != Acks::All {
         return appends.into_iter().map(|append| append.map(|(appended, _)| appended)).collect();
     }
@@ -235,15 +237,40 @@ pub(crate) async fn serve(core: Rc<Core>, work: Work) -> Outcome {
     outcomes
 }
 
-async fn append(core: &Core, part: Part, acks: Acks) -> Result<(Appended, Rc<Partition>), Refused> {
-    let Part { key, records } = part;
+/// What was appended, and where.
+type Begun = Result<(Appended, Rc<Partition>), Refused>;
+
+/// Appends without waiting; `None` where that is not possible.
+fn append_now(core: &Core, part: &Part, acks: Acks) -> Option<Begun> {
+    let partition = match partition(core, part.key) {
+        Ok(partition) => partition,
+        Err(refused) => return Some(Err(refused)),
+    };
+    let appended = partition.append_now(&part.records, options(acks))?;
+    Some(begun(core, partition, appended))
+}
+
+async fn append(core: &Core, part: Part, acks: Acks) -> Begun {
+    let partition = partition(core, part.key)?;
+    let appended = partition.append_as_leader(part.records, options(acks)).await;
+    begun(core, partition, appended)
+}
+
+fn partition(core: &Core, key: PartitionKey) -> Result<Rc<Partition>, Refused> {
     let partition = core.partitions.open(key).map_err(|error| Failure::told(&error))?;
     // What the broker keeps for itself must be what it wrote.
     if is_internal(partition.topic()) {
         return Err(Failure::bare(ErrorCode::INVALID_TOPIC_EXCEPTION).into());
     }
-    let options = AppendOptions { acks, origin: Origin::Client, ..AppendOptions::default() };
-    match partition.append_as_leader(records, options).await {
+    Ok(partition)
+}
+
+fn options(acks: Acks) -> AppendOptions {
+    AppendOptions { acks, origin: Origin::Client, ..AppendOptions::default() }
+}
+
+fn begun(core: &Core, partition: Rc<Partition>, appended: Result<Appended, AppendError>) -> Begun {
+    match appended {
         Ok(appended) => Ok((appended, partition)),
         Err(error) => Err(refused(core, &partition, &error)),
     }

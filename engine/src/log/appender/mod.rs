@@ -179,6 +179,19 @@ impl Appender {
         Ok(())
     }
 
+    /// The same, if there is room already.
+    pub(crate) fn reserve_now(&self, bytes: u64) -> bool {
+        let has_room = {
+            let state = self.state.borrow();
+            state.failed.is_none() && state.grow_error.is_none() && state.has_room(bytes)
+        };
+        if has_room && self.cx.dirty.has_room() {
+            self.choose_way(bytes);
+            return true;
+        }
+        false
+    }
+
     /// Decides whether the next `bytes` go to the journal, too. Only what follows on what is synced
     /// or went there is durable by it; so what went straight until now and is under way goes there
     /// once more.
@@ -214,12 +227,11 @@ impl Appender {
             state.grow_to = 0;
             return Err(error);
         }
-        let need = (state.end + bytes).next_multiple_of(BLOCK as u64);
+        let need = state.need(bytes);
         if need > state.allocated {
             state.grow_to = state.grow_to.max(need);
-            return Ok(false);
         }
-        Ok(state.end - state.written < UNWRITTEN_MAX)
+        Ok(state.has_room(bytes))
     }
 
     /// Appends bytes for which [`Appender::reserve`] made room, through `fill`, which is called
@@ -694,8 +706,6 @@ const CHUNK_MAX: usize = 1 << 20;
 /// A chunk that is not full goes out beside other writes from this size on; smaller ones wait and
 /// merge.
 const PARTIAL_WHILE_BUSY: u64 = 256 * 1024;
-/// Bytes of one log that may wait for the device before appends wait.
-const UNWRITTEN_MAX: u64 = 8 << 20;
 /// As long as requests that a producer sent one behind the other take to arrive, and some.
 const REFUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 /// A full disk is asked for room that nobody needs yet this often.

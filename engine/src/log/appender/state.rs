@@ -169,6 +169,16 @@ impl State {
         self.progress.written = self.progress.written.max(self.progress.synced);
     }
 
+    /// Length of the file with `bytes` more.
+    pub(super) fn need(&self, bytes: u64) -> u64 {
+        (self.end + bytes).next_multiple_of(BLOCK as u64)
+    }
+
+    /// Whether the file has room for `bytes` more, and not too much waits for the device.
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        self.need(bytes) <= self.allocated && self.end - self.written < UNWRITTEN_MAX
+    }
+
     /// Where the last complete append ends.
     pub(super) fn committed(&self) -> u64 {
         self.marks.back().map_or(self.synced, |mark| mark.position)
@@ -195,6 +205,8 @@ pub(in crate::log) struct Growth {
 const HELD_BACK_MAX: u64 = 256 << 10;
 /// Appends of a log that is held back are told apart this far apart.
 const MARK_DISTANCE: u64 = 64 << 10;
+/// Bytes of one log that may wait for the device before appends wait.
+const UNWRITTEN_MAX: u64 = 8 << 20;
 /// Steps in which the file grows: small at first, since many partitions stay small.
 const GROWTH_MIN: u64 = 64 * 1024;
 const GROWTH_MAX: u64 = 8 << 20;

@@ -132,8 +132,15 @@ impl Journal {
             self.write_head(&file, start, generation, true).await?;
         }
         let len = usize::try_from(whole).expect("a frame is small");
-        file.write_at(Rc::new(frame.buf), len, at).await?;
-        self.state.borrow_mut().written += 1;
+        let buf = Rc::new(frame.buf);
+        file.write_at(Rc::clone(&buf), len, at).await?;
+        {
+            let mut state = self.state.borrow_mut();
+            state.written += 1;
+            if let Ok(buf) = Rc::try_unwrap(buf) {
+                state.keep(buf);
+            }
+        }
         if let Some((owner, _)) = frame.owners.first() {
             let metrics = &owner.cx.metrics;
             metrics.device_writes.inc();

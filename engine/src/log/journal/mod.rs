@@ -116,6 +116,8 @@ struct State {
     open: Option<Frame>,
     /// Full, in order.
     ready: VecDeque<Frame>,
+    /// Memory for the next ones: the pool may have none, and fresh memory costs more than to fill it.
+    spare: Vec<DmaBuf>,
     halves: [Half; 2],
     /// Index of the half in use.
     active: usize,
@@ -363,13 +365,21 @@ impl State {
         if self.open.is_none() {
             self.begun += 1;
         }
-        self.open.get_or_insert_with(|| Frame {
-            buf: rt.alloc(FRAME_BYTES),
+        let Self { open, spare, .. } = self;
+        open.get_or_insert_with(|| Frame {
+            buf: spare.pop().unwrap_or_else(|| rt.alloc(FRAME_BYTES)),
             len: FRAME_HEAD_BYTES,
             entries: 0,
             unfinished: None,
             owners: Vec::new(),
         })
+    }
+
+    /// Takes the memory of a frame back that was written.
+    fn keep(&mut self, mut buf: DmaBuf) {
+        if self.spare.len() < SPARE_MAX && !buf.is_shared() {
+            self.spare.push(buf);
+        }
     }
 
     fn finish_entry(&mut self) {
@@ -418,6 +428,8 @@ const PREFIX: &str = "odradek-core-";
 const SUFFIX: &str = ".journal";
 /// Largest frame: what is appended during one sync, mostly.
 const FRAME_BYTES: usize = 256 << 10;
+/// One is filled while one is written.
+const SPARE_MAX: usize = 2;
 /// What a log that went straight has at most under way when it turns to the journal: that is written
 /// a second time.
 const CATCH_UP_MAX: u64 = FRAME_BYTES as u64 * 7 / 16;

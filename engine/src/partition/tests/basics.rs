@@ -33,6 +33,43 @@ fn what_is_acknowledged_is_read_back() {
 }
 
 #[test]
+fn what_is_appended_at_once_is_what_would_not_have_waited() {
+    sim::run(1, async |rt| {
+        let kit = Kit::start(&rt).await;
+        let config = TopicConfig { segment_bytes: 100_000, ..TopicConfig::default() };
+        let partition = kit.lead(config, 4).await;
+        let (mut at_once, mut waited) = (0, 0);
+        let mut end = 0;
+        for tag in 0..60 {
+            let records = batch(tag, 2, 5_000);
+            // The file has no room at first, and a segment is full after a few.
+            let appended = match partition.append_now(&records, AppendOptions::default()) {
+                Some(appended) => {
+                    at_once += 1;
+                    appended.expect("appends")
+                }
+                None => {
+                    assert_eq!(partition.offsets().log_end, Offset(end), "nothing has happened");
+                    waited += 1;
+                    produce(&partition, records).await
+                }
+            };
+            assert_eq!((appended.first, appended.last), (Offset(end), Offset(end + 1)));
+            end += 2;
+        }
+        assert!(at_once >= 30 && waited >= 5, "{at_once} at once, {waited} waited");
+        let held = partition.log.turn.lock().await;
+        assert!(partition.append_now(&batch(60, 1, 10), AppendOptions::default()).is_none());
+        drop(held);
+        let refused = partition.append_now(&batch(60, 1, 10_000_000), AppendOptions::default());
+        assert!(matches!(refused, Some(Err(AppendError::Batch(_)))), "{refused:?}");
+        partition.acked(Offset(end - 1)).await.expect("acknowledged");
+        let expected: Vec<_> = (0..60).map(|tag| (2 * tag, 2 * tag + 1, tag as u64)).collect();
+        assert_eq!(read_all(&partition, 0).await, expected);
+    });
+}
+
+#[test]
 fn a_fetch_from_inside_a_batch_returns_the_batch() {
     sim::run(2, async |rt| {
         let kit = Kit::start(&rt).await;
