@@ -150,7 +150,6 @@ fn standing(key: &Key) -> Option<String> {
     match key.standing {
         Standing::Honoured => None,
         Standing::Inert(why) => Some(format!("changes nothing: {why}")),
-        Standing::Partial { why, .. } => Some(why.to_owned()),
         Standing::DefaultOnly(why) => Some(format!("nothing but the default: {why}")),
     }
 }

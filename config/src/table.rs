@@ -101,13 +101,6 @@ pub enum Standing {
     Honoured,
     /// Kafka has the key; here it changes nothing, for the reason given. Accepted and logged.
     Inert(&'static str),
-    /// Values for which the function returns false are refused by name until they are built.
-    Partial {
-        /// Whether the value is supported.
-        supports: fn(&Value) -> bool,
-        /// What is missing, and what can be set meanwhile.
-        why: &'static str,
-    },
     /// Any value but the default is refused by name.
     DefaultOnly(&'static str),
 }
@@ -231,11 +224,6 @@ impl Key {
         self
     }
 
-    pub(crate) const fn partial(mut self, supports: fn(&Value) -> bool, why: &'static str) -> Self {
-        self.standing = Standing::Partial { supports, why };
-        self
-    }
-
     pub(crate) const fn default_only(mut self, why: &'static str) -> Self {
         self.standing = Standing::DefaultOnly(why);
         self
@@ -281,7 +269,6 @@ impl Key {
     pub fn supports(&self, value: &Value) -> Result<(), &'static str> {
         match self.standing {
             Standing::Honoured | Standing::Inert(_) => Ok(()),
-            Standing::Partial { supports, why } => supports(value).then_some(()).ok_or(why),
             Standing::DefaultOnly(why) => (*value == self.default_value()).then_some(()).ok_or(why),
         }
     }

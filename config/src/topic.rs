@@ -12,8 +12,8 @@ impl TopicConfig {
     /// What is in force for a topic with these overrides.
     ///
     /// An override that cannot be read counts as not set ([`TopicConfig::unreadable`] tells); one
-    /// that is valid but not built yet is kept, so that a compacted topic taken over from Kafka is
-    /// not mistaken for one whose old segments may be deleted.
+    /// that is valid but not built yet is kept, so that a topic taken over from Kafka is not
+    /// mistaken for another kind of one.
     #[must_use]
     pub fn effective(config: &Config, overrides: &BTreeMap<String, String>) -> Self {
         let mut defaults = config.topic_defaults().iter();

@@ -49,7 +49,8 @@ impl fmt::Display for Value {
             Self::Bool(value) => value.fmt(f),
             Self::Int(value) => value.fmt(f),
             // Debug, because Java writes 1.0 where Rust's Display writes 1.
-            Self::Double(value) => write!(f, "{value:?}"),
+            // As Java writes it.
+            Self::Double(value) => f.write_str(&format!("{value:?}").replace('e', "E")),
             Self::Text(text) => f.write_str(text),
             Self::List(parts) => f.write_str(&parts.join(",")),
         }

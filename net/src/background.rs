@@ -1,7 +1,12 @@
 //! What a core does when nobody asks.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
+
+use engine::error::LogError;
+use engine::log::{Cleaned, Cleaner, CleanerLimits, Filth};
+use engine::partition::Partition;
 
 use crate::conn::watch::{Kinds, Patience, TICK};
 use crate::core::Core;
@@ -76,6 +81,85 @@ pub(crate) async fn housekeep(core: Rc<Core>) {
             }
             core.rt.turn().await;
         }
+    }
+}
+
+/// Compacts the partitions of the core that need it, the one with most to gain first, for ever.
+pub(crate) async fn compact(core: Rc<Core>) {
+    let cleaner = Cleaner::new(&core.rt, cleaner_limits(&core));
+    loop {
+        core.rt.sleep(millis(core.config().log_cleaner_backoff_ms).max(LOOK)).await;
+        // One that cannot be cleaned now must not keep the others waiting.
+        let mut failed = BTreeSet::new();
+        while let Some((key, partition, filth)) = filthiest(&core, &failed).await {
+            cleaner.set_limits(cleaner_limits(&core));
+            let began = core.rt.now();
+            match partition.clean(&cleaner, filth, core.rt.wall_ms()).await {
+                Ok(cleaned) => {
+                    let (name, ms) = (partition.name(), core.rt.now().since(began).as_millis());
+                    let Cleaned { through, bytes_before, bytes_after, records_removed } =
+                        cleaned;
+                    tracing::info!(
+                        partition = &*name,
+                        through,
+                        bytes_before,
+                        bytes_after,
+                        records_removed,
+                        ms = u64::try_from(ms).unwrap_or(u64::MAX),
+                        "compacted"
+                    );
+                }
+                Err(error) => {
+                    failed.insert(key);
+                    note_failure(&core, &partition, &error);
+                }
+            }
+            core.rt.turn().await;
+        }
+    }
+}
+
+/// The partition with the largest share of bytes that were never compacted, of those that are due.
+async fn filthiest(
+    core: &Core,
+    failed: &BTreeSet<PartitionKey>,
+) -> Option<(PartitionKey, Rc<Partition>, Filth)> {
+    let mut worst: Option<(PartitionKey, Rc<Partition>, Filth)> = None;
+    for (key, partition) in core.partitions.all_open() {
+        if failed.contains(&key) || !partition.config().cleanup_policy.compact {
+            continue;
+        }
+        match partition.filth(core.rt.wall_ms()).await {
+            Ok(Some(filth)) => {
+                if worst.as_ref().is_none_or(|(.., other)| filth.ratio() > other.ratio()) {
+                    worst = Some((key, partition, filth));
+                }
+            }
+            Ok(None) => {}
+            Err(error) => note_failure(core, &partition, &error),
+        }
+        core.rt.turn().await;
+    }
+    worst
+}
+
+fn note_failure(core: &Core, partition: &Partition, error: &LogError) {
+    if matches!(error, LogError::Closed | LogError::Retry) {
+        // It was deleted, truncated or is being closed: the next look tells.
+        return;
+    }
+    if let Some(unsaid) = core.quiet.storage.pass(core.rt.now()) {
+        tracing::error!(partition = &*partition.name(), unsaid, "compaction failed: {error}");
+    }
+}
+
+/// This core's share of what compaction may take.
+fn cleaner_limits(core: &Core) -> CleanerLimits {
+    let config = core.config();
+    let cores = core.node.cores.max(1);
+    CleanerLimits {
+        map_bytes: config.log_cleaner_dedupe_buffer_size / cores as u64,
+        bytes_per_second: config.log_cleaner_io_max_bytes_per_second / cores as f64,
     }
 }
 

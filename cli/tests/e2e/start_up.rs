@@ -168,7 +168,7 @@ fn wrong_settings_are_refused_by_name() {
     for (setting, words) in [
         ("no.such.key=1", &["no.such.key"][..]),
         ("log.retention.ms=soon", &["log.retention.ms", "soon"]),
-        ("log.cleanup.policy=compact", &["log.cleanup.policy"]),
+        ("log.cleanup.policy=shrink", &["log.cleanup.policy"]),
         ("advertised.listeners=PLAINTEXT://0.0.0.0:9092", &["advertised.listeners", "0.0.0.0"]),
     ] {
         assert_refused(&data, &["--set", setting], words);

@@ -3,9 +3,7 @@
 //! No code reads them by name: a topic's effective value follows its row's synonyms.
 
 use super::keys;
-use super::topic::{
-    GROWS_BY_STEPS, HOUR_MS, MINUTE_MS, NO_COMPACTION, NO_TIERS, ONLY_COMPACTED, no_compaction,
-};
+use super::topic::{GROWS_BY_STEPS, HOUR_MS, MINUTE_MS, NO_TIERS};
 use crate::choice::{BatchValidation, CleanupPolicy, CompressionType, Durability, TimestampType};
 use crate::table::Synonym;
 
@@ -15,7 +13,6 @@ keys! {
 
     "Retention of topics" {
         "log.cleanup.policy": CleanupPolicy = "delete", one_of(CleanupPolicy::NAMES), dynamic,
-            partial(no_compaction, NO_COMPACTION),
             "Default of `cleanup.policy`.";
         "log.retention.ms": Millis, not_zero(RETENTION_ZERO), dynamic,
             from(&[
@@ -37,15 +34,12 @@ keys! {
         "log.segment.delete.delay.ms": Millis = 60_000, min(0), dynamic,
             "Default of `file.delete.delay.ms`.";
         "log.cleaner.delete.retention.ms": Millis = 86_400_000, min(0), dynamic,
-            inert(ONLY_COMPACTED),
             "Default of `delete.retention.ms`.";
         "log.cleaner.min.cleanable.ratio": Double = 0.5, range(0, 1), dynamic,
-            inert(ONLY_COMPACTED),
             "Default of `min.cleanable.dirty.ratio`.";
-        "log.cleaner.min.compaction.lag.ms": Millis = 0, min(0), dynamic, inert(ONLY_COMPACTED),
+        "log.cleaner.min.compaction.lag.ms": Millis = 0, min(0), dynamic,
             "Default of `min.compaction.lag.ms`.";
         "log.cleaner.max.compaction.lag.ms": Millis = 9_223_372_036_854_775_807, min(1), dynamic,
-            inert(ONLY_COMPACTED),
             "Default of `max.compaction.lag.ms`.";
         "log.local.retention.ms": Millis = -2, min(-2), dynamic, inert(NO_TIERS),
             "Default of `local.retention.ms`.";

@@ -71,16 +71,6 @@ pub(crate) const RULES: &[(&str, &[&str])] = &[
         &["remote.", "rsm.", "rlmm.", "follower.fetch.last.tiered.offset.enable"],
     ),
     (
-        "compaction is not built yet",
-        &[
-            "log.cleaner.backoff.ms",
-            "log.cleaner.dedupe.buffer.size",
-            "log.cleaner.enable",
-            "log.cleaner.io.",
-            "log.cleaner.threads",
-        ],
-    ),
-    (
         "clusters of several nodes are not built yet",
         &[
             "auto.leader.rebalance.enable",

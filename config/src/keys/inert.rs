@@ -16,6 +16,17 @@ keys! {
         "num.recovery.threads.per.data.dir": Count = 2, min(1),
             dynamic, inert(NO_POOLS),
             "Threads that recover a directory.";
+        "log.cleaner.enable": Bool = true, fixed,
+            default_only("compacted topics need it; log.cleaner.io.max.bytes.per.second slows it down"),
+            "Whether compacted topics are compacted.";
+        "log.cleaner.threads": Count = 1, min(1), dynamic, inert(NO_POOLS),
+            "Threads that compact.";
+        "log.cleaner.io.buffer.size": IntBytes = 524_288, min(0), dynamic,
+            inert("compaction reads and writes 256 KiB at a time"),
+            "Memory for what compaction reads and writes.";
+        "log.cleaner.io.buffer.load.factor": Double = 0.9, dynamic,
+            inert("compaction fills three quarters of its buffer"),
+            "How full the buffer for keys may become.";
         "queued.max.requests": Count = 500, min(1), fixed,
             inert("queues are bounded in bytes, by queued.max.request.bytes"),
             "Requests that wait before connections are no longer read.";

@@ -18,8 +18,7 @@ keys! {
     "Retention" {
         "cleanup.policy" cleanup_policy: CleanupPolicy = "delete",
             one_of(CleanupPolicy::NAMES), from(&[Synonym::same("log.cleanup.policy")]),
-            partial(no_compaction, NO_COMPACTION),
-            "What removes old records: `delete` removes whole segments by age and size, an empty list keeps everything.";
+            "What removes old records: `delete` removes whole segments by age and size, `compact` keeps the newest record of each key, both may be named, and an empty list keeps everything.";
         "retention.ms" retention_ms: LimitMillis = 604_800_000, min(-1),
             from(&[
                 Synonym::same("log.retention.ms"),
@@ -34,16 +33,16 @@ keys! {
             from(&[Synonym::same("log.segment.delete.delay.ms")]),
             "How long a deleted segment's files stay on disk, for readers that still hold them.";
         "delete.retention.ms" delete_retention_ms: Millis = 86_400_000, min(0),
-            from(&[Synonym::same("log.cleaner.delete.retention.ms")]), inert(ONLY_COMPACTED),
-            "How long a compacted topic keeps the mark that a key was deleted.";
+            from(&[Synonym::same("log.cleaner.delete.retention.ms")]),
+            "How long a compacted topic keeps the mark that a key was deleted, from when it is first compacted.";
         "min.cleanable.dirty.ratio" min_cleanable_dirty_ratio: Double = 0.5, range(0, 1),
-            from(&[Synonym::same("log.cleaner.min.cleanable.ratio")]), inert(ONLY_COMPACTED),
+            from(&[Synonym::same("log.cleaner.min.cleanable.ratio")]),
             "Share of a compacted log that must be uncompacted before it is compacted again.";
         "min.compaction.lag.ms" min_compaction_lag_ms: Millis = 0, min(0),
-            from(&[Synonym::same("log.cleaner.min.compaction.lag.ms")]), inert(ONLY_COMPACTED),
+            from(&[Synonym::same("log.cleaner.min.compaction.lag.ms")]),
             "How long a record of a compacted topic is safe from compaction.";
         "max.compaction.lag.ms" max_compaction_lag_ms: Millis = 9_223_372_036_854_775_807, min(1),
-            from(&[Synonym::same("log.cleaner.max.compaction.lag.ms")]), inert(ONLY_COMPACTED),
+            from(&[Synonym::same("log.cleaner.max.compaction.lag.ms")]),
             "How long a record of a compacted topic may escape compaction.";
     }
 
@@ -160,18 +159,10 @@ keys! {
 pub(super) const MINUTE_MS: i64 = 60_000;
 pub(super) const HOUR_MS: i64 = 3_600_000;
 
-pub(super) const NO_COMPACTION: &str =
-    "compaction is not built yet; supported are delete, and an empty list to keep everything";
-pub(super) const ONLY_COMPACTED: &str =
-    "it concerns compacted topics only, which are not built yet";
 pub(super) const GROWS_BY_STEPS: &str = "segment files grow in steps of at most 8 MiB";
 pub(super) const NO_TIERS: &str = "tiered storage is not built yet";
 const NO_THROTTLES: &str = "replication throttles are not built yet";
 const REPLICA_LIST: &str = "`*`, or a list of `partition:broker`";
-
-pub(super) fn no_compaction(value: &Value) -> bool {
-    !matches!(value, Value::List(parts) if parts.iter().any(|part| part == "compact"))
-}
 
 fn throttled_leader(value: &Value) -> Result<(), Problem> {
     replica_list("leader.replication.throttled.replicas", value)

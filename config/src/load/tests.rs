@@ -29,7 +29,7 @@ fn later_layers_win() {
 
 #[test]
 fn errors_say_where_what_and_what_is_allowed() {
-    let file = "node.id = -1\n\nnum.partition = 2\nretention.ms = 5\nlog.cleanup.policy = 'compact'\n\"ssl.protocol\" = 'x'\n";
+    let file = "node.id = -1\n\nnum.partition = 2\nretention.ms = 5\nlog.cleaner.enable = false\n\"ssl.protocol\" = 'x'\n";
     let builder = Config::builder()
         .toml(Path::new("o.toml"), file)
         .set("auto.create.topics.enable=yes")
@@ -41,7 +41,7 @@ fn errors_say_where_what_and_what_is_allowed() {
         "o.toml:1: node.id = -1: Value must be at least 0",
         "o.toml:3: num.partition cannot be set: did you mean num.partitions?",
         "o.toml:4: retention.ms is set on topics; its default is log.retention.ms",
-        "o.toml:5: log.cleanup.policy = compact: compaction is not built yet; supported are delete, and an empty list to keep everything",
+        "o.toml:5: log.cleaner.enable = false: compacted topics need it; log.cleaner.io.max.bytes.per.second slows it down",
         "o.toml:6: ssl.protocol cannot be set: TLS is not built yet; PLAINTEXT listeners only",
         "--set: auto.create.topics.enable = yes: Expected value to be either true or false",
         "--set: oops: not of the form KEY=VALUE",

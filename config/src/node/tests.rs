@@ -76,8 +76,8 @@ fn dynamic_changes_are_checked_in_kafkas_words() {
             "Invalid value foo for configuration log.cleanup.policy: String must be one of: compact, delete",
         ),
         (
-            ("log.cleanup.policy", "delete, compact"),
-            "Invalid value delete, compact for configuration log.cleanup.policy: compaction is not built yet; supported are delete, and an empty list to keep everything",
+            ("log.cleaner.dedupe.buffer.size", "1"),
+            "Invalid value 1 for configuration log.cleaner.dedupe.buffer.size: Value must be at least 1048576",
         ),
         (
             ("log.retention.ms", "0"),

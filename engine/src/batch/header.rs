@@ -120,6 +120,12 @@ impl Attributes {
         self.with(CONTROL, on)
     }
 
+    /// The same with the horizon bit set or cleared.
+    #[must_use]
+    pub fn with_delete_horizon(self, on: bool) -> Self {
+        self.with(DELETE_HORIZON, on)
+    }
+
     fn has(self, bit: i16) -> bool {
         self.0 & bit != 0
     }

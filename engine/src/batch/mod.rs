@@ -2,8 +2,8 @@
 //!
 //! [`header`] reads and patches the 61 bytes in front, [`records`] walks what follows,
 //! [`builder`] writes both, [`control`] knows the records that brokers write to each other,
-//! [`validate`] decides what a partition may append, [`search`] finds a record by its time. Nothing
-//! here does I/O or knows the time.
+//! [`validate`] decides what a partition may append, [`search`] finds a record by its time, `sift`
+//! leaves of a batch what compaction keeps. Nothing here does I/O or knows the time.
 
 pub mod builder;
 pub mod control;
@@ -11,6 +11,7 @@ pub mod header;
 pub mod records;
 mod scratch;
 pub mod search;
+pub(crate) mod sift;
 pub mod validate;
 mod varint;
 

@@ -61,7 +61,12 @@ pub struct Headers<'a> {
     count: u32,
 }
 
-impl Headers<'_> {
+impl<'a> Headers<'a> {
+    /// The bytes of those left.
+    pub(crate) fn raw(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Headers left.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -105,6 +105,7 @@ impl Log {
             recovery_point: state.appender.progress().in_file,
             high_watermark: self.high_watermark.get(),
             log_start: state.log_start,
+            cleaned_through: self.cleaned_through.get(),
         }
     }
 

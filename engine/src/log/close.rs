@@ -19,6 +19,7 @@ impl Log {
     /// Ends in order: everything synced, files cut to their data, state written. Whoever waits is
     /// told.
     pub(crate) async fn close(self: &Rc<Self>) -> Result<(), LogError> {
+        let _shape = self.shape.lock().await;
         let _turn = self.turn.lock().await;
         self.check_open()?;
         let (active, appender) = (self.active(), self.appender());

@@ -14,6 +14,7 @@ mod aside;
 mod blocks;
 mod capture;
 pub(crate) mod checkpoint;
+mod clean;
 mod close;
 pub mod dir;
 mod epochs;
@@ -45,6 +46,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub(crate) use appender::FlushPolicy;
+pub use clean::{Cleaned, Cleaner, CleanerLimits, Filth};
 use epochs::EpochCache;
 pub use epochs::EpochEnd;
 use names::FileKind;
@@ -75,6 +77,8 @@ use wire::primitives::Uuid;
 /// One partition's log.
 pub(crate) struct Log {
     pub(crate) site: Site,
+    /// Held by whoever removes or replaces closed segments; taken before `turn`.
+    pub(crate) shape: FifoLock,
     /// Held by whoever appends, rolls, truncates, trims or closes.
     pub(crate) turn: FifoLock,
     /// Held by whoever writes the files beside the segments; taken after `turn`.
@@ -94,6 +98,10 @@ pub(crate) struct Log {
     leftover: RefCell<Option<Leftover>>,
     /// Positions of offsets that reads ended at lately: the high watermark, the last stable one.
     ends: Cell<[Option<KnownEnd>; 2]>,
+    /// Records below were compacted; noted for the next start now and then.
+    cleaned_through: Cell<Option<i64>>,
+    /// Compaction found damage: it stays away until the next start.
+    uncleanable: Cell<bool>,
 }
 
 struct State {

@@ -25,7 +25,7 @@ pub(crate) enum FileKind {
 }
 
 impl FileKind {
-    const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 6] =
         [Self::Log, Self::Index, Self::TimeIndex, Self::TxnIndex, Self::Snapshot, Self::Sidecar];
 
     fn suffix(self) -> &'static str {
@@ -48,6 +48,11 @@ impl FileKind {
         dir.join(self.name(base))
     }
 
+    /// As [`FileKind::path`], with a suffix of compaction's behind it.
+    pub(crate) fn path_at(self, dir: &Path, base: i64, stage: Stage) -> PathBuf {
+        dir.join(format!("{}{}", self.name(base), stage.suffix()))
+    }
+
     /// Kind and offset of a segment file's name.
     pub(crate) fn parse(name: &str) -> Option<(Self, i64)> {
         let (digits, _) = name.split_at_checked(20)?;
@@ -57,6 +62,32 @@ impl FileKind {
         let base = digits.parse().ok()?;
         let kind = Self::ALL.into_iter().find(|kind| kind.suffix() == &name[20..])?;
         Some((kind, base))
+    }
+}
+
+/// How far compaction got with a file that is to take the place of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Being written: worth nothing yet.
+    Cleaned,
+    /// Whole and durable: whoever finds it finishes.
+    Swap,
+}
+
+impl Stage {
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Cleaned => ".cleaned",
+            Self::Swap => ".swap",
+        }
+    }
+
+    /// Stage, kind and offset of such a file's name.
+    pub(crate) fn parse(name: &str) -> Option<(Self, FileKind, i64)> {
+        [Self::Cleaned, Self::Swap].into_iter().find_map(|stage| {
+            let (kind, base) = FileKind::parse(name.strip_suffix(stage.suffix())?)?;
+            Some((stage, kind, base))
+        })
     }
 }
 

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use super::appender::Appender;
 use super::checkpoint::Entry;
+use super::clean::swap::finish_swaps;
 use super::dir::LogDir;
 use super::index::{OffsetIndex, TimeIndex};
+use super::names::Stage;
 use super::recovery::{Recovered, Recovery, Report, adopt_indexes};
 use super::segment::{Indexes, Place, Segment, read_index_file};
 use super::site::Site;
@@ -41,6 +43,8 @@ pub(crate) struct LogSpec {
     /// Only we used the log since it was made or recovered: every segment but the last is known to
     /// be whole and synced.
     pub(crate) ours: bool,
+    /// Offset below which an earlier run compacted everything, where it noted one.
+    pub(crate) cleaned_through: Option<i64>,
     /// Offset below which an earlier run synced everything, where it noted one.
     pub(crate) recovery_point: Option<i64>,
     /// The last process to use the directory stopped in order.
@@ -72,7 +76,8 @@ pub(super) struct Listing {
 }
 
 impl Log {
-    /// Whether the log at `path` could be opened, as far as can be told without changing anything.
+    /// Whether the log at `path`, which is never compacted, could be opened, as far as can be told
+    /// without changing anything.
     ///
     /// # Errors
     /// As [`Log::open`].
@@ -83,6 +88,7 @@ impl Log {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(LogError::io("read", &metadata, &error).into()),
         }
+        refuse_interrupted(rt, path).await?;
         list(rt, path).await.map(drop)
     }
 
@@ -107,6 +113,7 @@ impl Log {
             tail: Tail::new(&cx.tails),
         };
         let fresh = create_if_absent(cx, spec).await?;
+        finish_swaps(cx, &spec.path).await?;
         let listing = list(&cx.rt, &spec.path).await?;
         if listing.segments.is_empty() {
             refuse_if_known(spec)?;
@@ -143,6 +150,10 @@ impl Log {
 
     /// Brings a closed segment's indexes into memory, from their files or by reading the segment.
     pub(super) async fn load_indexes(&self, segment: &Rc<Segment>) -> Result<(), LogError> {
+        if !self.segments_from(segment.base).iter().any(|there| Rc::ptr_eq(there, segment)) {
+            // Compaction put another in its place, whose files these are: whoever looks looks again.
+            return Ok(());
+        }
         let next = self.next_base(segment).unwrap_or_else(|| self.log_end());
         match indexes_from_files(&self.site.cx, segment, next).await? {
             Some(indexes) => adopt_indexes(segment, indexes),
@@ -177,6 +188,7 @@ async fn assemble(site: Site, spec: &LogSpec, mut found: Recovered) -> Result<Rc
         };
         Log {
             site,
+            shape: FifoLock::default(),
             turn: FifoLock::default(),
             files: FifoLock::default(),
             high_watermark: Cell::new(found.high_watermark),
@@ -198,6 +210,8 @@ async fn assemble(site: Site, spec: &LogSpec, mut found: Recovered) -> Result<Rc
             config: RefCell::new(Rc::clone(&spec.config)),
             listener: RefCell::new(None),
             ends: Cell::new([None; 2]),
+            cleaned_through: Cell::new(spec.cleaned_through),
+            uncleanable: Cell::new(false),
         }
     }))
 }
@@ -297,6 +311,23 @@ pub(super) async fn topic_id(rt: &Rt, dir: &Path) -> Option<TopicId> {
     parse_metadata(&bytes).ok()
 }
 
+/// A log that is never compacted has nothing that a compaction left.
+async fn refuse_interrupted(rt: &Rt, path: &Path) -> Result<(), OpenError> {
+    let entries = match rt.list_dir(path).await {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(LogError::io("list", path, &error).into()),
+    };
+    let names = entries.iter().map(|entry| entry.name.to_string_lossy());
+    match names.into_iter().find(|name| Stage::parse(name).is_some()) {
+        Some(name) => Err(OpenError::Unreadable {
+            path: path.join(&*name),
+            reason: "left by a compaction, which this log never has; move the file away".to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
 async fn list(rt: &Rt, path: &Path) -> Result<Listing, OpenError> {
     let entries = rt.list_dir(path).await;
     let entries = entries.map_err(|error| LogError::io("list", path, &error))?;
@@ -304,14 +335,6 @@ async fn list(rt: &Rt, path: &Path) -> Result<Listing, OpenError> {
     let (mut leftovers, mut beside) = (Vec::new(), Vec::new());
     for entry in entries.into_iter().filter(|entry| !entry.is_dir) {
         let name = entry.name.to_string_lossy();
-        if name.ends_with(".swap") || name.ends_with(".cleaned") {
-            return Err(OpenError::Unreadable {
-                path: path.join(&*name),
-                reason: "left by a compaction that was interrupted; start Kafka on this directory \
-                         and stop it cleanly, so that it finishes"
-                    .to_owned(),
-            });
-        }
         match FileKind::parse(&name) {
             Some((FileKind::Log, base)) => drop(segments.insert(base, entry.len)),
             Some((FileKind::Snapshot, offset)) => snapshots.push(offset),

@@ -84,7 +84,11 @@ impl Log {
         segment.set_newest(fresh.newest());
         segment.set_first_timestamp_ms(fresh.first_timestamp_ms());
         segment.set_indexes(fresh.with_indexes(Clone::clone));
-        self.save_indexes(segment).await;
+        let _files = self.files.lock().await;
+        // Another may be about to have the name.
+        if !segment.is_pinned() {
+            self.save_indexes(segment).await;
+        }
         Ok(())
     }
 

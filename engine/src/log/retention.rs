@@ -26,6 +26,7 @@ impl Log {
         if gone == 0 {
             return Ok(0);
         }
+        let _shape = self.shape.lock().await;
         let _turn = self.turn.lock().await;
         self.check_open()?;
         // Looked at again: the lock may have been long in coming.
@@ -101,7 +102,7 @@ impl Log {
         segment.file(&self.site.cx).await?;
         self.state.borrow_mut().segments.remove(&segment.base);
         self.raise_log_start(next);
-        self.site.tail.forget_through(segment.uid);
+        self.forget_oldest(segment);
         let rt = &self.site.cx.rt;
         let mut doomed = Vec::new();
         let snapshot = segment.path(FileKind::Snapshot);
@@ -120,6 +121,14 @@ impl Log {
         Ok(())
     }
 
+    /// Drops what is cached of a segment that nothing in the log is older than.
+    pub(super) fn forget_oldest(&self, segment: &Segment) {
+        // A cleaned one has nothing there, and its number does not tell its age.
+        if segment.uid < self.active().uid {
+            self.site.tail.forget_through(segment.uid);
+        }
+    }
+
     /// Renames the log's directory so that it is no partition any more, and leaves its removal to
     /// the log directory.
     pub(crate) async fn delete(
@@ -128,6 +137,7 @@ impl Log {
         doomed_name: &str,
     ) -> Result<(), LogError> {
         self.abandon();
+        let _shape = self.shape.lock().await;
         let _turn = self.turn.lock().await;
         let rt = &self.site.cx.rt;
         let from = self.site.place.get();

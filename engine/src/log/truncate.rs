@@ -94,6 +94,8 @@ impl Log {
             state.epochs_changed = true;
         }
         self.ends.set([None; 2]);
+        // What is appended from here on is dirty.
+        self.cleaned_through.set(self.cleaned_through.get().map(|through| through.min(end)));
     }
 
     /// Drops everything cached of a segment whose bytes change or go.

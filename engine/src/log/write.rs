@@ -128,8 +128,13 @@ impl Log {
             Some(first) if first >= 0 => timestamp_ms.saturating_sub(first),
             _ => self.site.cx.rt.wall_ms() - segment.created_ms(),
         };
+        let mut segment_ms = config.segment_ms;
+        if config.cleanup_policy.compact {
+            // An active segment is not cleaned.
+            segment_ms = segment_ms.min(config.max_compaction_lag_ms);
+        }
         segment.size() > 0
-            && waited > config.segment_ms - segment.jitter_ms(config.segment_jitter_ms)
+            && waited > segment_ms - segment.jitter_ms(config.segment_jitter_ms)
     }
 
     /// Closes the active segment and begins one at the log's end. The caller holds the lock.

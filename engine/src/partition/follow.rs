@@ -84,6 +84,7 @@ impl Partition {
     /// # Errors
     /// When the log could not be cut, after which it serves no more.
     pub async fn truncate_to(self: &Rc<Self>, end: Offset) -> Result<(), LogError> {
+        let _shape = self.log.shape.lock().await;
         let _turn = self.log.turn.lock().await;
         self.check_open()?;
         let unfinished = Unfinished::begin(&self.log, "a truncation");

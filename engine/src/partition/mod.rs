@@ -139,6 +139,7 @@ impl Partition {
             log_start: noted(&dir.contents().log_starts),
             entries,
             ours,
+            cleaned_through: dir.contents().cleaned_through.get(&key).copied(),
             recovery_point: noted(&dir.contents().recovery_points),
             closed_in_order: dir.contents().clean.is_some(),
         };

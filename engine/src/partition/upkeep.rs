@@ -8,7 +8,7 @@ use wire::primitives::Uuid;
 use super::Partition;
 use crate::error::{AppendError, LogError, ReadError};
 use crate::ids::Offset;
-use crate::log::doomed_dir;
+use crate::log::{Cleaned, Cleaner, Filth, doomed_dir};
 
 impl Partition {
     /// Forgets producers that were idle for too long, under the limits as they are now; answers how
@@ -36,6 +36,30 @@ impl Partition {
         }
         self.log.save_epochs().await;
         self.log.rest_if_idle().await
+    }
+
+    /// Whether it is time to compact the log, and how much there is to do; `now_ms` is the wall
+    /// clock.
+    ///
+    /// # Errors
+    /// When the log is closed, or cannot be read.
+    pub async fn filth(self: &Rc<Self>, now_ms: i64) -> Result<Option<Filth>, LogError> {
+        self.log.filth(self.offsets().last_stable.0, now_ms).await
+    }
+
+    /// Compacts the log, in the background: appends and reads go on. One caller at a time.
+    ///
+    /// # Errors
+    /// What the file system reports; what was done until then stays, and the partition serves on
+    /// but after [`LogError::Failed`]. [`LogError::Corrupt`] on damage, after which the log is
+    /// compacted no more until the next start.
+    pub async fn clean(
+        self: &Rc<Self>,
+        cleaner: &Cleaner,
+        filth: Filth,
+        now_ms: i64,
+    ) -> Result<Cleaned, LogError> {
+        self.log.clean(cleaner, filth, now_ms).await
     }
 
     /// Moves the log's start to `before` (−1 for the high watermark): older records are readable

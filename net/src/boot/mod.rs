@@ -284,6 +284,7 @@ fn start_tasks(core: &Rc<Core>) {
     let deadlines = Rc::clone(&core.deadlines).watch(core.rt.clone());
     core.rt.spawn("deadlines", deadlines).detach();
     core.rt.spawn("housekeeping", background::housekeep(Rc::clone(core))).detach();
+    core.rt.spawn("compaction", background::compact(Rc::clone(core))).detach();
     for dir in &core.dirs {
         let scrub = Rc::clone(dir).scrub_forever(ScrubPace::default());
         core.rt.spawn("scrub", scrub).detach();

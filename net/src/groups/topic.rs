@@ -12,8 +12,7 @@ pub(crate) fn is_hosted(topic: &str) -> bool {
     topic == CONSUMER_OFFSETS
 }
 
-/// The topic as it is made when the first group is looked for. It is compacted by declaration: what
-/// no longer counts stays in its files until compaction is built.
+/// The topic as it is made when the first group is looked for.
 pub(crate) fn new_topic(config: &Config, image: &Image) -> NewTopic {
     let brokers = i16::try_from(image.brokers().unfenced().count()).unwrap_or(i16::MAX).max(1);
     let set = |key: &str, value: String| (key.to_owned(), Some(value));

@@ -20,6 +20,8 @@ pub enum OffsetFile {
     HighWatermark,
     /// First offsets that a reader may ask for.
     LogStart,
+    /// Offsets from which on a compacted topic was not cleaned yet.
+    Cleaner,
 }
 
 impl OffsetFile {
@@ -30,6 +32,7 @@ impl OffsetFile {
             Self::RecoveryPoint => "recovery-point-offset-checkpoint",
             Self::HighWatermark => "replication-offset-checkpoint",
             Self::LogStart => "log-start-offset-checkpoint",
+            Self::Cleaner => "cleaner-offset-checkpoint",
         }
     }
 

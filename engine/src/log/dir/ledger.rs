@@ -82,6 +82,7 @@ impl LogDir {
             recovery_point: noted(&contents.recovery_points).unwrap_or(0),
             high_watermark: noted(&contents.high_watermarks).unwrap_or(0),
             log_start: noted(&contents.log_starts).unwrap_or(0),
+            cleaned_through: noted(&contents.cleaned_through),
         };
         ledger.closed.borrow_mut().insert(name, positions);
     }

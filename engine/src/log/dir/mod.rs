@@ -61,6 +61,8 @@ pub struct DirContents {
     pub high_watermarks: BTreeMap<TopicPartition, i64>,
     /// First offsets.
     pub log_starts: BTreeMap<TopicPartition, i64>,
+    /// Offsets below which compacted topics are clean.
+    pub cleaned_through: BTreeMap<TopicPartition, i64>,
     /// What we left, if it can still be believed.
     own: Option<OwnState>,
     /// Number of the stretch of time in which only we use the directory.
@@ -78,6 +80,8 @@ pub struct Positions {
     pub high_watermark: i64,
     /// First readable offset.
     pub log_start: i64,
+    /// Everything below was compacted; `None` where nothing ever was.
+    pub cleaned_through: Option<i64>,
 }
 
 /// One core's hold on a log directory.
@@ -210,6 +214,7 @@ impl DirContents {
             recovery_points: OffsetFile::RecoveryPoint.read(rt, path).await?,
             high_watermarks: OffsetFile::HighWatermark.read(rt, path).await?,
             log_starts: OffsetFile::LogStart.read(rt, path).await?,
+            cleaned_through: OffsetFile::Cleaner.read(rt, path).await?,
         })
     }
 }
@@ -273,13 +278,15 @@ impl DirContents {
         rt: &Rt,
         positions: &BTreeMap<TopicPartition, Positions>,
     ) -> io::Result<()> {
-        let column = |get: fn(&Positions) -> i64| {
-            positions.iter().map(|(log, at)| (log.clone(), get(at))).collect::<BTreeMap<_, _>>()
+        let column = |get: fn(&Positions) -> Option<i64>| {
+            let known = positions.iter().filter_map(|(log, at)| Some((log.clone(), get(at)?)));
+            known.collect::<BTreeMap<_, _>>()
         };
         let files = [
-            (OffsetFile::RecoveryPoint, column(|at| at.recovery_point)),
-            (OffsetFile::HighWatermark, column(|at| at.high_watermark)),
-            (OffsetFile::LogStart, column(|at| at.log_start)),
+            (OffsetFile::RecoveryPoint, column(|at| Some(at.recovery_point))),
+            (OffsetFile::HighWatermark, column(|at| Some(at.high_watermark))),
+            (OffsetFile::LogStart, column(|at| Some(at.log_start))),
+            (OffsetFile::Cleaner, column(|at| at.cleaned_through)),
         ];
         for (file, offsets) in files {
             file.write(rt, &self.path, &offsets).await?;

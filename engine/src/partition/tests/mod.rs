@@ -4,6 +4,7 @@ mod aside;
 mod basics;
 mod bounds;
 mod careful;
+mod compaction;
 mod damage;
 mod interrupted;
 mod journal;

@@ -1,0 +1,72 @@
+//! What compaction may take of a core: memory, disk and time.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use crate::batch::sift::Sieve;
+use crate::rt::{Instant, Rt};
+
+/// What one core's compaction may take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CleanerLimits {
+    /// Memory for the keys of one pass. A log with more of them is cleaned in several.
+    pub map_bytes: u64,
+    /// Bytes read and written per second.
+    pub bytes_per_second: f64,
+}
+
+/// One core's compaction: one log at a time.
+pub struct Cleaner {
+    rt: Rt,
+    limits: Cell<CleanerLimits>,
+    /// When what was read and written so far is paid for.
+    paid_at: Cell<Instant>,
+    worked: Cell<Duration>,
+    pub(super) sieve: RefCell<Sieve>,
+}
+
+impl Cleaner {
+    /// For the core of `rt`.
+    #[must_use]
+    pub fn new(rt: &Rt, limits: CleanerLimits) -> Self {
+        Self {
+            rt: rt.clone(),
+            limits: Cell::new(limits),
+            paid_at: Cell::new(rt.now()),
+            worked: Cell::default(),
+            sieve: RefCell::default(),
+        }
+    }
+
+    /// Changes the limits; a log that is being cleaned keeps its memory.
+    pub fn set_limits(&self, limits: CleanerLimits) {
+        self.limits.set(limits);
+    }
+
+    pub(super) fn map_bytes(&self) -> u64 {
+        self.limits.get().map_bytes
+    }
+
+    /// Lets others have the core, and the disk, as long as is due after `bytes` of input and output
+    /// and the work since `began`: at most half of the core's time goes here, in slices that nobody
+    /// who waits for the core feels.
+    pub(super) async fn breathe(&self, bytes: usize, began: Instant) {
+        let now = self.rt.now();
+        let price = Duration::try_from_secs_f64(bytes as f64 / self.limits.get().bytes_per_second);
+        let paid_at = self.paid_at.get().max(now) + price.unwrap_or(PRICE_MAX).min(PRICE_MAX);
+        self.paid_at.set(paid_at);
+        let worked = self.worked.get() + now.since(began);
+        self.worked.set(worked);
+        if worked >= SLICE || paid_at > now + SLICE {
+            self.worked.set(Duration::ZERO);
+            self.rt.sleep_until(paid_at.max(now + worked)).await;
+        } else {
+            self.rt.turn().await;
+        }
+    }
+}
+
+/// Work at a stretch.
+const SLICE: Duration = Duration::from_micros(100);
+/// A minute for one batch: a rate that is next to nothing is still one.
+const PRICE_MAX: Duration = Duration::from_secs(60);
