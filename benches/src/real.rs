@@ -100,6 +100,19 @@ impl Jobs {
             let _ = self.took.send(took);
         }
     }
+
+    /// As [`Jobs::each`], of an operation that says itself how long the part took that counts.
+    pub async fn parts(self, mut op: impl AsyncFnMut() -> Duration) {
+        while let Some(repeats) = self.repeats.recv().await {
+            let mut took = Duration::ZERO;
+            for _ in 0..repeats {
+                took += op().await;
+                self.rt.turn().await;
+            }
+            // Fails when nobody waits for it any more.
+            let _ = self.took.send(took);
+        }
+    }
 }
 
 impl Drop for Cores {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::error::LogError;
 use engine::log::{Cleaned, Cleaner, CleanerLimits, Filth};
 use engine::partition::Partition;
+use replication::cores::PartitionKey;
 
 use crate::conn::watch::{Kinds, Patience, TICK};
 use crate::core::Core;
@@ -88,7 +89,7 @@ pub(crate) async fn housekeep(core: Rc<Core>) {
 pub(crate) async fn compact(core: Rc<Core>) {
     let cleaner = Cleaner::new(&core.rt, cleaner_limits(&core));
     loop {
-        core.rt.sleep(millis(core.config().log_cleaner_backoff_ms).max(LOOK)).await;
+        core.rt.sleep(millis(core.config().log_cleaner_backoff_ms).max(LEAST)).await;
         // One that cannot be cleaned now must not keep the others waiting.
         let mut failed = BTreeSet::new();
         while let Some((key, partition, filth)) = filthiest(&core, &failed).await {
@@ -171,6 +172,8 @@ fn millis(interval: i64) -> Duration {
     Duration::from_millis(u64::try_from(interval).unwrap_or(0))
 }
 
+/// Least time between two looks for a log to compact.
+const LEAST: Duration = Duration::from_millis(10);
 /// How often partitions that lack room are tried again.
 const OPEN_AGAIN: Duration = Duration::from_secs(5);
 /// How late a delayed delete, or a change of the interval, may be noticed.

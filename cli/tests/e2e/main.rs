@@ -8,6 +8,7 @@
 //! ```
 
 mod commands;
+mod compaction;
 mod exchange;
 mod hostile;
 mod kafka_programs;

@@ -115,7 +115,7 @@ keys! {
             min(1_048_576), dynamic,
             "Memory over all cores, taken while a log is compacted, for its keys: 32 bytes each. A log with more of them is compacted in several passes.";
         "log.cleaner.io.max.bytes.per.second" log_cleaner_io_max_bytes_per_second: Double = 1.7976931348623157e308,
-            min(0), dynamic,
+            dynamic,
             "Most bytes per second that compaction reads and writes, over all cores; whatever it says, compaction takes half of a core's time at most.";
         "log.cleaner.backoff.ms" log_cleaner_backoff_ms: Millis = 15_000, min(0), dynamic,
             "How often each core looks for a log to compact when there was none.";

@@ -145,6 +145,18 @@ impl Cold {
         }
     }
 
+    /// Forgets the windows of a segment that nobody waits for: others took its place, and who is in
+    /// the middle of it goes on.
+    pub(crate) fn forget_ready(&self, segment: SegmentUid) {
+        let mut state = self.state.borrow_mut();
+        let windows = state.windows.range((segment, 0)..=(segment, u64::MAX));
+        let ready = windows.filter(|(_, window)| matches!(window, Window::Ready { .. }));
+        let keys: Vec<Key> = ready.map(|(key, _)| *key).collect();
+        for key in keys {
+            state.remove(key);
+        }
+    }
+
     fn begin(&self, key: Key) -> u64 {
         let mut state = self.state.borrow_mut();
         state.remove(key);

@@ -100,6 +100,8 @@ pub(crate) struct Log {
     ends: Cell<[Option<KnownEnd>; 2]>,
     /// Records below were compacted; noted for the next start now and then.
     cleaned_through: Cell<Option<i64>>,
+    /// How often the log's end was cut off: compaction must not go by what it read before.
+    truncations: Cell<u64>,
     /// Compaction found damage: it stays away until the next start.
     uncleanable: Cell<bool>,
 }

@@ -211,6 +211,7 @@ async fn assemble(site: Site, spec: &LogSpec, mut found: Recovered) -> Result<Rc
             listener: RefCell::new(None),
             ends: Cell::new([None; 2]),
             cleaned_through: Cell::new(spec.cleaned_through),
+            truncations: Cell::new(0),
             uncleanable: Cell::new(false),
         }
     }))

@@ -94,6 +94,7 @@ impl Log {
             state.epochs_changed = true;
         }
         self.ends.set([None; 2]);
+        self.truncations.set(self.truncations.get() + 1);
         // What is appended from here on is dirty.
         self.cleaned_through.set(self.cleaned_through.get().map(|through| through.min(end)));
     }

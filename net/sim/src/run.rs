@@ -487,6 +487,10 @@ fn node_settings(rng: &mut Rng) -> Vec<String> {
     // Many short segments, in half of the runs.
     if rng.one_in(2) {
         settings.push(format!("log.roll.ms={}", rng.pick(&[50, 300, 2_000])));
+        // Committed offsets are in a compacted topic.
+        settings.push(format!("log.cleaner.backoff.ms={}", rng.pick(&[20, 200, 15_000])));
+        settings.push("log.cleaner.min.cleanable.ratio=0".to_owned());
+        settings.push(format!("log.cleaner.delete.retention.ms={}", rng.pick(&[0, 86_400_000])));
     }
     settings
 }

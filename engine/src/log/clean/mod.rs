@@ -81,6 +81,8 @@ struct Pass<'a> {
     /// The map knows every key up to this offset.
     latest: i64,
     txns: TxnTrack,
+    /// Of the log, when the pass began: what superseded others may be gone after a further one.
+    truncations: u64,
     now_ms: i64,
     done: Cleaned,
 }
@@ -150,12 +152,19 @@ impl Log {
         filth: Filth,
         now_ms: i64,
     ) -> Result<Cleaned, LogError> {
-        let cleaned = self.clean_through(cleaner, filth, now_ms).await;
-        if let Err(LogError::Corrupt { .. }) = &cleaned {
-            self.uncleanable.set(true);
-            self.site.cx.metrics.damage_found.inc();
+        let truncations = self.truncations.get();
+        match self.clean_through(cleaner, filth, now_ms).await {
+            // What was read was cut off, and others wrote there.
+            Err(LogError::Corrupt { .. }) if truncations != self.truncations.get() => {
+                Err(LogError::Retry)
+            }
+            Err(error @ LogError::Corrupt { .. }) => {
+                self.uncleanable.set(true);
+                self.site.cx.metrics.damage_found.inc();
+                Err(error)
+            }
+            cleaned => cleaned,
         }
-        cleaned
     }
 
     async fn clean_through(
@@ -171,6 +180,7 @@ impl Log {
             map: OffsetMap::new(rt, first, keys, cleaner.map_bytes()),
             latest: first - 1,
             txns: TxnTrack::default(),
+            truncations: self.truncations.get(),
             now_ms,
             done: Cleaned::default(),
         };
@@ -180,6 +190,9 @@ impl Log {
         pass.txns = TxnTrack::default();
         for group in self.groups(pass.latest) {
             self.clean_group(&mut pass, &group).await?;
+        }
+        if pass.truncations != self.truncations.get() {
+            return Err(LogError::Retry);
         }
         pass.done.through = pass.latest + 1;
         self.cleaned_through.set(Some(pass.done.through));
@@ -359,7 +372,7 @@ impl Log {
             return Ok(false);
         }
         let fresh = sink.finish().await?;
-        self.swap(&fresh, group).await?;
+        self.swap(&fresh, group, pass.truncations).await?;
         Ok(true)
     }
 

@@ -24,8 +24,8 @@ use crate::error::LogError;
 use crate::rt::{OpenMode, Rt};
 
 impl Log {
-    /// Puts `fresh`, whose files are `.cleaned`, into the place of `old`, if the log still has those.
-    /// The caller pinned them with all they need in memory.
+    /// Puts `fresh`, whose files are `.cleaned`, into the place of `old`, if the log still has those
+    /// and was not truncated since it had been so `truncations` times. The caller pinned them with all they need in memory.
     ///
     /// # Errors
     /// `Retry` when the log changed, as any error before step 1: the caller removes the files.
@@ -34,9 +34,13 @@ impl Log {
         self: &Rc<Self>,
         fresh: &Rc<Segment>,
         old: &[Rc<Segment>],
+        truncations: u64,
     ) -> Result<(), LogError> {
         let _shape = self.shape.lock().await;
         self.check_open()?;
+        if truncations != self.truncations.get() {
+            return Err(LogError::Retry);
+        }
         {
             let state = self.state.borrow();
             let there = |segment: &Rc<Segment>| {
@@ -65,7 +69,7 @@ impl Log {
         }
         for segment in old {
             self.forget_oldest(segment);
-            self.site.cx.cold.forget(segment.uid);
+            self.site.cx.cold.forget_ready(segment.uid);
         }
         if let Some(pages) = fresh.pages_to_save() {
             self.save_blocks(fresh, pages).await;

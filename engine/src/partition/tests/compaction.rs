@@ -93,7 +93,9 @@ async fn live(rt: Rt, model: Shared, seed: u64, steps: u64) {
         // What the log lost at its end never happened.
         model.written.split_off(&offsets.log_end.0);
         model.safe = offsets.log_end.0;
-        assert_eq!(partition.recovery().aside, Vec::<std::path::PathBuf>::new());
+        // A torn end is nobody's; a whole segment would be.
+        let aside = &partition.recovery().aside;
+        assert!(!aside.iter().any(|path| path.to_string_lossy().contains("unreachable")));
     }
     check(&partition, &model).await;
     let stop = Rc::new(Cell::new(false));
@@ -198,7 +200,15 @@ async fn append(partition: &Rc<Partition>, model: &Shared, random: &mut Choices)
     }
     let bytes = Slice::from_vec(builder.build(&mut Codecs::default()));
     let appended = partition.append_as_leader(bytes, AppendOptions::default()).await;
-    let appended = appended.expect("the log takes it");
+    let appended = match appended {
+        Ok(appended) => appended,
+        // Larger than a segment.
+        Err(crate::error::AppendError::Batch(_)) => {
+            model.borrow_mut().sequence -= if idempotent { count as i32 } else { 0 };
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
     assert!(!appended.duplicate);
     {
         let mut model = model.borrow_mut();
@@ -306,7 +316,9 @@ async fn follow(rt: Rt, partition: Rc<Partition>, model: Shared, stop: Rc<Cell<b
             if read.bytes > 0 {
                 found.clear();
                 next = opened(&joined(&read), next, &mut found);
-                state.extend(found.values().map(|(key, value, _)| (*key, value.clone())));
+                // The first batch may begin before the log's start.
+                let from_start = found.range(first..).map(|(_, record)| record);
+                state.extend(from_start.map(|(key, value, _)| (*key, value.clone())));
                 rt.turn().await;
             } else if last || next % 7 == 0 {
                 break;
@@ -372,11 +384,64 @@ fn life(world: &World, node: NodeId, model: &Shared, random: &mut Choices) {
     }
 }
 
+/// Fills a log with some closed segments, in which every key was written several times.
+async fn fill(rt: Rt, model: Shared) {
+    let kit = Kit::start(&rt).await;
+    if model.borrow().seed % 2 == 1 {
+        kit.dir.set_journal(JOURNAL);
+    }
+    model.borrow_mut().epoch += 1;
+    let partition = kit.lead(config(model.borrow().seed), 1).await;
+    let mut random = Choices(model.borrow().seed);
+    while partition.size_bytes() < 14_000 {
+        append(&partition, &model, &mut random).await;
+    }
+    kit.dir.checkpoint().await.expect("written");
+    let cleaner = Cleaner::new(&rt, LIMITS);
+    clean(&rt, &partition, &cleaner, &model).await;
+    rt.sleep(Duration::from_secs(10)).await;
+}
+
+/// Cuts the power `polls` steps into filling and compacting a log; false if it was over by then.
+fn cut_off(seed: u64, polls: u64) -> bool {
+    let (world, node) = world(seed);
+    let model = Shared::default();
+    model.borrow_mut().seed = seed;
+    let shared = Rc::clone(&model);
+    let rt = world.rt(node, crate::ids::CoreId(0));
+    let ended = Rc::new(Cell::new(false));
+    let end = Rc::clone(&ended);
+    let task = rt.clone();
+    rt.spawn("pass", async move {
+        fill(task, shared).await;
+        end.set(true);
+    })
+    .detach();
+    drop(rt);
+    world.run_until(Duration::from_secs(100_000), || world.polls() >= polls || ended.get());
+    let over = ended.get();
+    world.crash(node, Crash::PowerLoss);
+    world.restart(node);
+    on(&world, node, async move |rt| live(rt, model, seed, 0).await);
+    !over
+}
+
+#[test]
+fn a_power_loss_at_any_step_of_a_pass_loses_nothing() {
+    for seed in [0, 9] {
+        let mut polls = 0;
+        while cut_off(seed, polls) {
+            polls += 3;
+        }
+        assert!(polls > 300, "{polls} steps of seed {seed} show little");
+    }
+}
+
 #[test]
 fn the_newest_record_of_every_key_stays() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let first = number("ODRADEK_SEED").unwrap_or(0);
-    let count = number("ODRADEK_SEEDS").unwrap_or(150);
+    let count = number("ODRADEK_SEEDS").unwrap_or(60);
     let mut passes = 0;
     for seed in first..first + count {
         let result = std::panic::catch_unwind(|| run(seed));
