@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    hash::BuildHasher,
+    hash::{BuildHasher, DefaultHasher, Hasher},
 };
 
 /// Hash map seeded by [`super::Rt::hash_state`]: `Map::with_hasher(rt.hash_state())`.
@@ -32,5 +32,32 @@ impl BuildHasher for HashState {
 
     fn build_hasher(&self) -> Self::Hasher {
         self.0.build_hasher()
+    }
+}
+
+/// 128 bits of a hash whose key nobody outside knows: SipHash behind two secret prefixes. Whoever
+/// chooses what is hashed cannot choose two that are alike.
+#[derive(Clone, Debug)]
+pub struct WideHash([DefaultHasher; 2]);
+
+impl WideHash {
+    /// Hashes the same way for the same seeds.
+    #[must_use]
+    pub fn with_seeds(seeds: [[u64; 2]; 2]) -> Self {
+        Self(seeds.map(|seed| {
+            let mut hasher = DefaultHasher::new();
+            seed.into_iter().for_each(|half| hasher.write_u64(half));
+            hasher
+        }))
+    }
+
+    /// The hash of `bytes`.
+    #[must_use]
+    pub fn hash(&self, bytes: &[u8]) -> [u64; 2] {
+        self.0.each_ref().map(|seeded| {
+            let mut hasher = seeded.clone();
+            hasher.write(bytes);
+            hasher.finish()
+        })
     }
 }

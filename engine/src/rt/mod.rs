@@ -34,7 +34,7 @@ mod timer;
 
 pub use dma::{DMA_ALIGN, DmaBuf};
 pub use file::{DirEntry, File, FileLock, OpenMode, Space};
-pub use hash::{HashState, Map, Set};
+pub use hash::{HashState, Map, Set, WideHash};
 pub use inbox::{Inbox, InboxClosed, InboxSender, inbox};
 pub use instant::Instant;
 pub use mesh::{MeshClosed, MeshPort, TrySendError, mesh};

@@ -4,10 +4,7 @@
 //! share them would be taken for one, so nobody who chooses keys may be able to choose such. Open
 //! addressing in one allocation of 24 bytes per slot, at most three quarters full.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::Hasher;
-
-use crate::rt::Rt;
+use crate::rt::{Rt, WideHash};
 
 /// The newest offset of each key seen.
 pub(super) struct OffsetMap {
@@ -16,8 +13,7 @@ pub(super) struct OffsetMap {
     used: usize,
     /// Offset that those in the slots count from.
     base: i64,
-    /// SipHash with two secret prefixes: 64 bits each.
-    hashers: [DefaultHasher; 2],
+    hasher: WideHash,
 }
 
 type Slot = [u64; 3];
@@ -27,17 +23,12 @@ impl OffsetMap {
     pub(super) fn new(rt: &Rt, base: i64, keys: u64, bytes: u64) -> Self {
         let slots_max = (bytes / size_of::<Slot>() as u64).max(SLOTS_MIN);
         let slots = (keys / 3).saturating_mul(4).clamp(SLOTS_MIN, slots_max);
-        let seeded = || {
-            let mut hasher = DefaultHasher::new();
-            hasher.write_u64(rt.random_u64());
-            hasher.write_u64(rt.random_u64());
-            hasher
-        };
+        let seeds = [[rt.random_u64(), rt.random_u64()], [rt.random_u64(), rt.random_u64()]];
         Self {
             slots: vec![[0; 3]; usize::try_from(slots).unwrap_or(usize::MAX)],
             used: 0,
             base,
-            hashers: [seeded(), seeded()],
+            hasher: WideHash::with_seeds(seeds),
         }
     }
 
@@ -60,7 +51,7 @@ impl OffsetMap {
     /// Notes that `key` was written at `offset`, behind everything before. The caller saw to it that
     /// there is room.
     pub(super) fn put(&mut self, key: &[u8], offset: i64) {
-        let [a, b] = self.hash(key);
+        let [a, b] = self.hasher.hash(key);
         let at = self.find(a, b);
         self.used += usize::from(self.slots[at][2] == 0);
         self.slots[at] = [a, b, (offset - self.base).cast_unsigned() + 1];
@@ -68,17 +59,9 @@ impl OffsetMap {
 
     /// Where `key` was written last.
     pub(super) fn get(&self, key: &[u8]) -> Option<i64> {
-        let [a, b] = self.hash(key);
+        let [a, b] = self.hasher.hash(key);
         let found = self.slots[self.find(a, b)][2];
         found.checked_sub(1).map(|after| self.base + after.cast_signed())
-    }
-
-    fn hash(&self, key: &[u8]) -> [u64; 2] {
-        self.hashers.each_ref().map(|seeded| {
-            let mut hasher = seeded.clone();
-            hasher.write(key);
-            hasher.finish()
-        })
     }
 
     /// The slot of a hash, or the free one that it would take.

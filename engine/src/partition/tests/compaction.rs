@@ -52,7 +52,7 @@ type Shared = Rc<RefCell<Model>>;
 
 fn config(seed: u64) -> TopicConfig {
     TopicConfig {
-        cleanup_policy: CleanupPolicy { compact: true, delete: seed % 5 == 0 },
+        cleanup_policy: CleanupPolicy { compact: true, delete: seed.is_multiple_of(5) },
         retention_ms: None,
         segment_bytes: [4_000, 40_000, 300_000][(seed % 3) as usize],
         index_interval_bytes: [1, 4096][(seed / 3 % 2) as usize],
@@ -83,7 +83,8 @@ async fn live(rt: Rt, model: Shared, seed: u64, steps: u64) {
         model.sequence = 0;
         model.epoch
     };
-    let partition = kit.open(config(model.borrow().seed)).await.expect("opens");
+    let config = config(model.borrow().seed);
+    let partition = kit.open(config).await.expect("opens");
     partition.become_leader(alone(epoch));
     {
         let offsets = partition.offsets();
@@ -360,8 +361,7 @@ fn run(seed: u64) -> u64 {
     }
     let last = Rc::clone(&model);
     on(&world, node, async move |rt| live(rt, last, seed, 0).await);
-    let passes = model.borrow().passes;
-    passes
+    model.borrow().passes
 }
 
 /// A life that a crash ends at a random moment, or that ends before.
@@ -391,8 +391,9 @@ async fn fill(rt: Rt, model: Shared) {
         kit.dir.set_journal(JOURNAL);
     }
     model.borrow_mut().epoch += 1;
-    let partition = kit.lead(config(model.borrow().seed), 1).await;
-    let mut random = Choices(model.borrow().seed);
+    let seed = model.borrow().seed;
+    let partition = kit.lead(config(seed), 1).await;
+    let mut random = Choices(seed);
     while partition.size_bytes() < 14_000 {
         append(&partition, &model, &mut random).await;
     }
