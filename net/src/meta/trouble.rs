@@ -266,8 +266,8 @@ fn a_partition_that_cannot_be_opened_can_be_deleted() {
     });
     assert!(node.stop().iter().all(Result::is_ok));
     node.on_node(|rt| async move {
-        let swap = Path::new("/data/t-0/00000000000000000000.log.swap");
-        rt.write_file(swap, b"").await.expect("written");
+        let epochs = Path::new("/data/t-0/leader-epoch-checkpoint");
+        rt.write_file(epochs, b"junk").await.expect("written");
     });
     node.boot();
     assert_eq!(node.ready().expect("it serves").partitions, (0, 1));

@@ -166,7 +166,7 @@ async fn finish(cx: &EngineCx, dir: &Path, base: i64, bases: &[i64]) -> Result<(
     let (rt, path) = (&cx.rt, FileKind::Log.path_at(dir, base, Stage::Swap));
     let (end, whole) = measure(rt, &path).await?;
     if !whole && bases.contains(&base) {
-        // Damaged later: what it was to replace is better.
+        // Damaged later, or without a batch to tell what it replaces: what is there is better.
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let aside = dir.join(names::aside(&name, "damaged"));
         tracing::error!(path = %aside.display(), "a damaged compacted segment was set aside");
@@ -191,7 +191,7 @@ async fn finish(cx: &EngineCx, dir: &Path, base: i64, bases: &[i64]) -> Result<(
     sync(rt, dir).await
 }
 
-/// The offset behind the last batch of a file, and whether the file is whole batches.
+/// The offset behind the last batch of a file, and whether the file is whole batches and not none.
 async fn measure(rt: &Rt, path: &Path) -> Result<(i64, bool), LogError> {
     let failed = |error: io::Error| LogError::io("read", path, &error);
     let file = rt.open(path, OpenMode::Read).await.map_err(failed)?;
@@ -202,7 +202,7 @@ async fn measure(rt: &Rt, path: &Path) -> Result<(i64, bool), LogError> {
         end = found.header.next_offset().0;
         seen = found.position + found.header.size() as u64;
     }
-    Ok((end, seen == len))
+    Ok((end, seen == len && len > 0))
 }
 
 fn log_base(name: &str) -> Option<i64> {
