@@ -155,6 +155,7 @@ impl Core {
     /// Swaps the metadata.
     pub(crate) fn set_published(&self, published: Published) {
         self.engine.set_producer_limits(producer_limits(&published.config));
+        self.groups.set_image(&published.image);
         drop(self.published.replace(published));
     }
 

@@ -490,6 +490,10 @@ calls! {
     Heartbeat(api::heartbeat::Work) -> api::heartbeat::Outcome, by api::heartbeat::serve;
     /// Members leave.
     LeaveGroup(api::leave_group::Work) -> api::leave_group::Outcome, by api::leave_group::serve;
+    /// A member of a consumer group says what it reads and has.
+    ConsumerGroupHeartbeat(api::consumer_group_heartbeat::Work) -> api::consumer_group_heartbeat::Outcome, by api::consumer_group_heartbeat::serve;
+    /// Consumer groups in full.
+    ConsumerGroupDescribe(api::consumer_group_describe::Work) -> api::consumer_group_describe::Outcome, by api::consumer_group_describe::serve;
     /// Groups in full.
     DescribeGroups(api::describe_groups::Work) -> api::describe_groups::Outcome, by api::describe_groups::serve;
     /// The groups there are.

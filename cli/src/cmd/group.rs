@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
+use wire::error_code::ErrorCode;
+use wire::msg::consumer_group_describe::{
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse,
+};
 use wire::msg::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use wire::msg::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
 use wire::msg::find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
@@ -42,11 +46,15 @@ fn list(bootstrap: &str) -> Result<()> {
         let answer: ListGroupsResponse<'_> = cluster.broker(broker)?.call(&request)?;
         check(answer.error_code, &format!("groups of broker {broker}"))?;
         rows.extend(answer.groups.iter().map(|group| {
-            [group.group_id, group.protocol_type, group.group_state].map(str::to_owned).to_vec()
+            // Brokers that do not say know no other.
+            let kind = if group.group_type.is_empty() { "classic" } else { group.group_type };
+            [group.group_id, kind, group.protocol_type, group.group_state]
+                .map(str::to_owned)
+                .to_vec()
         }));
     }
     rows.sort();
-    print(&["GROUP", "PROTOCOL-TYPE", "STATE"], rows);
+    print(&["GROUP", "KIND", "PROTOCOL-TYPE", "STATE"], rows);
     Ok(())
 }
 
@@ -73,6 +81,9 @@ fn describe(bootstrap: &str, group: &str) -> Result<()> {
 
 fn members(bootstrap: &str, group: &str) -> Result<()> {
     let mut coordinator = coordinator(bootstrap, group)?;
+    if consumer_members(&mut coordinator, group)? {
+        return Ok(());
+    }
     let names = [group];
     let request = DescribeGroupsRequest { groups: (&names).into(), ..Default::default() };
     let answer: DescribeGroupsResponse<'_> = coordinator.call(&request)?;
@@ -87,6 +98,37 @@ fn members(bootstrap: &str, group: &str) -> Result<()> {
     println!("{group} is {}", found.group_state);
     print(&["MEMBER", "INSTANCE", "CLIENT", "HOST"], rows.collect());
     Ok(())
+}
+
+/// Shows the members of a group of the consumer protocol; false where it is none.
+fn consumer_members(coordinator: &mut Conn, group: &str) -> Result<bool> {
+    if coordinator.version::<ConsumerGroupDescribeRequest<'_>>().is_err() {
+        return Ok(false);
+    }
+    let names = [group];
+    let request = ConsumerGroupDescribeRequest { group_ids: (&names).into(), ..Default::default() };
+    let answer: ConsumerGroupDescribeResponse<'_> = coordinator.call(&request)?;
+    let found = answer.groups.first().context("the broker said nothing of the group")?;
+    if ErrorCode(found.error_code) == ErrorCode::GROUP_ID_NOT_FOUND {
+        return Ok(false);
+    }
+    check_with(found.error_code, found.error_message, &format!("group {group}"))?;
+    let rows = found.members.iter().map(|member| {
+        let topics = member.assignment.topic_partitions.iter().map(|topic| {
+            let partitions: Vec<_> = topic.partitions.iter().map(|id| id.to_string()).collect();
+            format!("{}:{}", topic.topic_name, partitions.join(","))
+        });
+        let topics: Vec<_> = topics.collect();
+        let has = if topics.is_empty() { "-".to_owned() } else { topics.join(" ") };
+        let epoch = member.member_epoch.to_string();
+        let instance = member.instance_id.unwrap_or("-");
+        [member.member_id, instance, member.client_id, member.client_host, &epoch, &has]
+            .map(str::to_owned)
+            .to_vec()
+    });
+    println!("{group} is {}", found.group_state);
+    print(&["MEMBER", "INSTANCE", "CLIENT", "HOST", "EPOCH", "ASSIGNMENT"], rows.collect());
+    Ok(true)
 }
 
 fn delete(bootstrap: &str, groups: &[String]) -> Result<()> {

@@ -227,3 +227,28 @@ fn a_group_is_listed_moved_and_deleted() {
     eventually("it has left", LIMIT, || run(&["delete", &group]).status.success().then_some(()));
     assert!(!run(&["list"]).expect_success().contains(&group));
 }
+
+#[test]
+fn a_consumer_group_shows_its_members() {
+    let broker = Broker::own(&[]);
+    let (topic, group) = (unique("cli-group"), unique("group"));
+    create_topic(broker.address(), &topic, 2, &[]);
+    produce(broker.address(), &[], &topic, &[Record::of("one").to(0)]);
+    let run = |arguments: &[&str]| at(&broker, &[&["group"], arguments].concat(), "");
+    let settings =
+        [("group.id", &*group), ("group.protocol", "consumer"), ("auto.offset.reset", "earliest")];
+    let member = consumer(broker.address(), &settings);
+    member.subscribe(&[&topic]).expect("a topic's name");
+    crate::support::client::take(&member, 1);
+    let listed = run(&["list"]).expect_success();
+    let row = listed.lines().find(|line| line.starts_with(&group)).expect("the group");
+    assert!(row.contains("consumer") && row.contains("Stable"), "{row}");
+    let members = run(&["members", &group]).expect_success();
+    assert!(
+        members.contains("is Stable") && members.contains(&format!("{topic}:0,1")),
+        "{members}"
+    );
+    assert!(run(&["delete", &group]).expect_failure().contains("NON_EMPTY_GROUP"));
+    drop(member);
+    eventually("it has left", LIMIT, || run(&["delete", &group]).status.success().then_some(()));
+}

@@ -15,6 +15,14 @@ const REAL_CLIENTS: &[(&str, &str)] = &[
         "kafka_programs::partitions::a_move_to_the_same_place_is_done",
     ),
     ("api_versions", "kafka_programs::cluster::api_versions_are_read"),
+    (
+        "consumer_group_describe",
+        "kafka_programs::groups::a_consumer_group_is_read_described_and_deleted",
+    ),
+    (
+        "consumer_group_heartbeat",
+        "librdkafka::groups::members_of_a_consumer_group_share_and_take_over",
+    ),
     ("create_partitions", "librdkafka::admin::a_topic_grows_and_does_not_shrink"),
     ("create_topics", "librdkafka::admin::topics_that_cannot_be_are_refused"),
     ("delete_groups", "kafka_programs::groups::a_group_is_read_described_reset_and_deleted"),

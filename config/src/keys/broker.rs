@@ -133,6 +133,23 @@ keys! {
             "How long a group without members waits for others when the first one comes; longer with each that does.";
         "group.max.size" group_max_size: Count = 2_147_483_647, min(1), fixed,
             "Most members of a group.";
+        "group.consumer.session.timeout.ms" group_consumer_session_timeout_ms: IntMillis = 45_000,
+            min(1), fixed,
+            "How long a member of a consumer group (KIP-848) may be silent before it is taken for dead.";
+        "group.consumer.heartbeat.interval.ms" group_consumer_heartbeat_interval_ms: IntMillis = 5_000,
+            min(1), fixed,
+            "How often members of consumer groups are asked to send heartbeats.";
+        "group.consumer.max.size" group_consumer_max_size: Count = 2_147_483_647, min(1), fixed,
+            "Most members of a consumer group.";
+        "group.consumer.assignors" group_consumer_assignors: List = "uniform,range",
+            one_of(&["uniform", "range"]), fixed,
+            "Assignors that members of consumer groups may ask for; the first one where they do not.";
+        "group.consumer.assignment.interval.ms" group_consumer_assignment_interval_ms: IntMillis = 1_000,
+            range(0, 15_000), fixed,
+            "How long a consumer group goes on with an assignment before it is computed again; 0 for no wait.";
+        "group.consumer.regex.refresh.interval.ms" group_consumer_regex_refresh_interval_ms: IntMillis = 600_000,
+            min(10_000), fixed,
+            "How often regular expressions of consumer groups are looked through although no topic has come or gone.";
         "odradek.group.memory.bytes" odradek_group_memory_bytes: Bytes = 268_435_456, min(1_048_576), fixed,
             "Memory over all cores for groups, their members and offsets; beyond it new ones are refused.";
         "offset.metadata.max.bytes" offset_metadata_max_bytes: Count = 4_096, min(0), fixed,

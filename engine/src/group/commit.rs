@@ -18,6 +18,8 @@ pub struct CommitRequest {
     pub member: String,
     /// A static member's name.
     pub instance: Option<String>,
+    /// The client knows the epochs of consumer groups (version 9 on).
+    pub knows_epochs: bool,
     /// The offsets; an answer has as many parts, in this order.
     pub offsets: Vec<NewOffset>,
 }
@@ -61,11 +63,14 @@ impl Shard {
             false if request.generation >= 0 => return Err(GroupError::NotFound),
             false => {}
             true => self
-                .turn(now, &request.group, |group, turn| match &mut group.classic {
-                    Some(classic) => classic.check_commit(turn, caller, request.generation),
-                    // Nobody is a member here.
-                    None if request.generation < 0 => Ok(()),
-                    None => Err(GroupError::UnknownMember),
+                .turn(now, &request.group, |group, turn| {
+                    match (&mut group.classic, &group.consumer) {
+                        (Some(it), _) => it.check_commit(turn, caller, request.generation),
+                        (None, Some(consumer)) => consumer.check_commit(turn.topics, request),
+                        // Nobody is a member here.
+                        (None, None) if request.generation < 0 => Ok(()),
+                        (None, None) => Err(GroupError::UnknownMember),
+                    }
                 })
                 .expect("it is there")?,
         }
@@ -116,6 +121,20 @@ impl Shard {
         if found.is_vacant() {
             self.forget(&group.into());
         }
+    }
+
+    /// Whether a caller may ask for the group's offsets: members of consumer groups say who they are.
+    ///
+    /// # Errors
+    /// It is no member, or has another epoch.
+    pub fn check_fetch(
+        &self,
+        group: &str,
+        member: Option<&str>,
+        epoch: i32,
+    ) -> Result<(), GroupError> {
+        let consumer = self.groups.get(group).and_then(|group| group.consumer.as_ref());
+        consumer.map_or(Ok(()), |consumer| consumer.check_fetch(member, epoch))
     }
 
     /// A group's offset in a partition. One of another topic that had the name is none.

@@ -29,11 +29,18 @@ impl Shard {
     pub(super) fn bury(&mut self, group: &str, ticket: Option<Ticket>) {
         let Some(found) = self.groups.get_mut(group) else { return };
         found.classic = None;
+        let consumer = found.consumer.take();
         let places = found.offsets.places();
         let gone = places.map(|(topic, partition)| forgotten(topic, partition)).collect();
         let (mut records, changes) = self.tombstones(group, gone);
-        let own = GroupRecord::GroupMetadata(GroupMetadataKey { group: group.to_owned() }, None);
-        records.extend(entries(&[own], usize::MAX).expect("a group's name was checked"));
+        let own = match consumer {
+            Some(consumer) => consumer.tombstones(group),
+            None => {
+                let key = GroupMetadataKey { group: group.to_owned() };
+                vec![GroupRecord::GroupMetadata(key, None)]
+            }
+        };
+        records.extend(entries(&own, usize::MAX).expect("a group's name was checked"));
         let answer = ticket.map(|ticket| (ticket, Answer::Parts(Ok(Vec::new()))));
         self.out.append(records, Then::Offsets { group: group.into(), changes, answer });
         if self.groups.get(group).is_some_and(super::Group::is_vacant) {
@@ -92,8 +99,7 @@ impl Shard {
         if classic.is_some_and(|classic| !classic.is_empty() && !classic.is_consumer()) {
             return Err(GroupError::NotEmpty);
         }
-        let read = classic.map(|classic| classic.topics_read());
-        let in_use = |topic: &str| read.as_ref().is_some_and(|read| read.covers(topic));
+        let in_use = found.topics_read();
         let part = |(topic, _): &(String, i32)| match in_use(topic) {
             true => Err(GroupError::Subscribed),
             false => Ok(()),
@@ -112,6 +118,7 @@ impl Shard {
                 offset: None,
             })
             .collect();
+        drop(in_use);
         let answer = Answer::Parts(Ok(parts));
         if changes.is_empty() {
             self.out.answer(ticket, answer);

@@ -11,6 +11,8 @@ pub struct Listing {
     pub protocol_type: String,
     /// Kafka's name of its state.
     pub state: &'static str,
+    /// Kafka's name of its kind: `classic` or `consumer`.
+    pub kind: &'static str,
 }
 
 /// A group with its members.
@@ -43,6 +45,49 @@ pub struct MemberDescription {
     pub assignment: Vec<u8>,
 }
 
+/// Partitions by topic id.
+pub(super) type Owned = super::OwnedPartitions;
+
+/// A consumer group with its members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerDescription {
+    /// Kafka's name of its state.
+    pub state: &'static str,
+    /// The group's.
+    pub epoch: i32,
+    /// Of what the members are to have.
+    pub target_epoch: i32,
+    /// Who computes that.
+    pub assignor: &'static str,
+    /// In order of id.
+    pub members: Vec<ConsumerMemberDescription>,
+}
+
+/// A member of a consumer group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerMemberDescription {
+    /// Its id.
+    pub member: String,
+    /// A static member's name.
+    pub instance: Option<String>,
+    /// Where it is.
+    pub rack: Option<String>,
+    /// Its epoch.
+    pub epoch: i32,
+    /// As the client calls itself.
+    pub client_id: String,
+    /// Where it is.
+    pub client_host: String,
+    /// What it reads, by name.
+    pub topics: Vec<String>,
+    /// And by expression; empty for none.
+    pub pattern: String,
+    /// What it has.
+    pub assignment: Owned,
+    /// What it is to have.
+    pub target: Owned,
+}
+
 impl Shard {
     /// All groups, in order of their ids.
     pub fn list(&self) -> impl Iterator<Item = Listing> {
@@ -50,13 +95,21 @@ impl Shard {
             group: name.to_string(),
             protocol_type: group.protocol_type().to_owned(),
             state: group.state(),
+            kind: if group.consumer.is_some() { "consumer" } else { "classic" },
         })
     }
 
-    /// A group; none that is not known.
+    /// A consumer group; none that is not known, or of another kind.
+    #[must_use]
+    pub fn describe_consumer(&self, group: &str) -> Option<ConsumerDescription> {
+        let consumer = self.groups.get(group)?.consumer.as_ref()?;
+        Some(consumer.describe(self.settings.consumer.assignors.first().copied()))
+    }
+
+    /// A group; none that is not known, or a consumer group.
     #[must_use]
     pub fn describe(&self, group: &str) -> Option<Description> {
-        let group = self.groups.get(group)?;
+        let group = self.groups.get(group).filter(|group| group.consumer.is_none())?;
         let (protocol, members) = match &group.classic {
             Some(classic) => classic.describe(),
             None => (String::new(), Vec::new()),
@@ -68,14 +121,32 @@ impl Shard {
 
 impl Group {
     fn state(&self) -> &'static str {
-        self.classic.as_ref().map_or("Empty", |classic| classic.state_name())
+        match (&self.classic, &self.consumer) {
+            (Some(classic), _) => classic.state_name(),
+            (None, Some(consumer)) => consumer.state_name(),
+            (None, None) => "Empty",
+        }
     }
 
     fn protocol_type(&self) -> &str {
-        self.classic.as_ref().map_or("", |classic| classic.protocol_type())
+        match (&self.classic, &self.consumer) {
+            (Some(classic), _) => classic.protocol_type(),
+            (None, Some(_)) => super::subscription::CONSUMER,
+            (None, None) => "",
+        }
     }
 
     pub(super) fn has_members(&self) -> bool {
         self.classic.as_ref().is_some_and(|classic| !classic.is_empty())
+            || self.consumer.as_ref().is_some_and(|consumer| !consumer.is_empty())
+    }
+
+    /// Whether members read the topic, or may.
+    pub(super) fn topics_read(&self) -> impl Fn(&str) -> bool {
+        let classic = self.classic.as_ref().map(|classic| classic.topics_read());
+        move |topic| {
+            classic.as_ref().is_some_and(|read| read.covers(topic))
+                || self.consumer.as_ref().is_some_and(|consumer| consumer.reads(topic))
+        }
     }
 }

@@ -54,6 +54,33 @@ pub enum GroupError {
         /// The caller's.
         asked: i32,
     },
+    /// The request contradicts itself, or says too little.
+    #[error("{0}")]
+    InvalidRequest(&'static str),
+    /// The broker does not have the assignor that was asked for.
+    #[error("the assignor is none of group.consumer.assignors")]
+    UnsupportedAssignor,
+    /// The expression is none, or takes too much memory.
+    #[error("the regular expression is not valid")]
+    InvalidPattern,
+    /// The member's epoch is not what the group knows: it has to give up all it has, and join again.
+    #[error("member epoch {said} is not the one that the group knows")]
+    FencedMemberEpoch {
+        /// The caller's.
+        said: i32,
+    },
+    /// The member has another epoch by now.
+    #[error("member epoch {said} is not the member's any more")]
+    StaleMemberEpoch {
+        /// The caller's.
+        said: i32,
+    },
+    /// Another member has the instance id and has not left.
+    #[error("the instance id belongs to a member that has not left")]
+    UnreleasedInstance,
+    /// The client is too old for a member of this group.
+    #[error("members of consumer groups need a newer version of the request")]
+    UnsupportedVersion,
     /// The members are joining again; so must the caller.
     #[error("the group is rebalancing")]
     Rebalancing,

@@ -24,9 +24,9 @@ impl Shard {
 impl Group {
     fn expired(&self, now: Now, settings: &GroupSettings) -> Vec<Change> {
         let Some(base) = self.base() else { return Vec::new() };
-        let read = self.classic.as_ref().map(|classic| classic.topics_read());
+        let read = self.topics_read();
         let due = |topic: &str, offset: &CommittedOffset| {
-            let in_use = read.as_ref().is_some_and(|read| read.covers(topic));
+            let in_use = read(topic);
             let over = match (offset.expire_ms, base) {
                 (-1, Base::Commit) => now.wall_ms - offset.commit_ms >= settings.retention_ms,
                 (-1, Base::At(since_ms)) => now.wall_ms - since_ms >= settings.retention_ms,

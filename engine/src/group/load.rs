@@ -5,6 +5,7 @@ use std::rc::Rc;
 use wire::record::group::GroupRecord;
 
 use super::classic::Classic;
+use super::consumer::Consumer;
 use super::{Now, Shard};
 
 impl Shard {
@@ -23,7 +24,9 @@ impl Shard {
             }
             GroupRecord::GroupMetadata(key, Some(value)) => {
                 let memory = Rc::clone(&self.memory);
-                self.obtain(&key.group).classic = Some(Classic::restored(value, &memory));
+                let group = self.obtain(&key.group);
+                group.classic = Some(Classic::restored(value, &memory));
+                group.consumer = None;
             }
             GroupRecord::GroupMetadata(key, None) => {
                 if let Some(group) = self.groups.get_mut(&*key.group) {
@@ -31,7 +34,40 @@ impl Shard {
                     self.forget_if_vacant(&key.group);
                 }
             }
+            GroupRecord::ConsumerGroup(key, None) => {
+                if let Some(group) = self.groups.get_mut(&*key.group) {
+                    group.consumer = None;
+                    self.forget_if_vacant(&key.group);
+                }
+            }
+            GroupRecord::ConsumerGroup(ref key, _) => {
+                self.replay_consumer(&key.group.clone(), record)
+            }
+            GroupRecord::ConsumerMember(ref key, _)
+            | GroupRecord::TargetAssignmentMember(ref key, _)
+            | GroupRecord::CurrentAssignment(ref key, _) => {
+                self.replay_consumer(&key.group.clone(), record);
+            }
+            GroupRecord::TargetAssignment(ref key, _)
+            | GroupRecord::ConsumerGroupPartitions(ref key, _) => {
+                self.replay_consumer(&key.group.clone(), record);
+            }
+            GroupRecord::RegularExpression(ref key, _) => {
+                self.replay_consumer(&key.group.clone(), record);
+            }
         }
+    }
+
+    /// A tombstone may be all that is left of a group that there was.
+    fn replay_consumer(&mut self, group: &str, record: GroupRecord) {
+        let memory = Rc::clone(&self.memory);
+        let known = self.groups.get(group).is_some_and(|group| group.consumer.is_some());
+        if !known && record.version().is_none() {
+            return;
+        }
+        let group = self.obtain(group);
+        group.classic = None;
+        group.consumer.get_or_insert_with(|| Box::new(Consumer::new())).replay(record, &memory);
     }
 
     /// The log has been read: the members' sessions begin anew.
@@ -41,6 +77,9 @@ impl Shard {
             self.turn(now, &name, |group, turn| {
                 if let Some(classic) = &mut group.classic {
                     classic.resume(turn);
+                }
+                if let Some(consumer) = &mut group.consumer {
+                    consumer.resume(turn);
                 }
             });
         }

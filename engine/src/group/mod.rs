@@ -18,8 +18,10 @@
 //! **Bounded**: by `group.max.size`, and by the [`GroupMemory`] that all shards of a core share. A
 //! request that waits is one of a member's two (join, sync) and holds no more than its ticket.
 
+mod assign;
 mod classic;
 mod commit;
+mod consumer;
 mod delete;
 mod describe;
 mod error;
@@ -28,6 +30,7 @@ mod load;
 mod memory;
 mod offsets;
 mod out;
+mod pattern;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -36,15 +39,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+pub use self::assign::Assignor;
 pub use self::classic::{JoinRequest, Joined, JoinedMember, Leaver, SyncRequest, Synced};
 pub use self::commit::{CommitRequest, NewOffset};
-pub use self::describe::{Description, Listing, MemberDescription};
+pub use self::consumer::{
+    Beaten, ConsumerBeat, ConsumerSettings, OwnedPartitions, Resolved, TopicSource,
+};
+pub use self::describe::{
+    ConsumerDescription, ConsumerMemberDescription, Description, Listing, MemberDescription,
+};
 pub use self::error::GroupError;
 pub use self::memory::GroupMemory;
 pub use self::offsets::CommittedOffset;
 pub use self::out::{Answer, Append, AppendId, Effect, Entry, Ticket};
+pub use self::pattern::Pattern;
 
 use self::classic::Classic;
+use self::consumer::Consumer;
 use self::memory::Charge;
 use self::offsets::Offsets;
 use self::out::Out;
@@ -76,6 +87,8 @@ pub struct GroupSettings {
     pub retention_ms: i64,
     /// Bytes of records in one append: a batch must be able to hold them.
     pub append_bytes_max: usize,
+    /// Of groups of KIP-848's protocol.
+    pub consumer: ConsumerSettings,
 }
 
 /// The groups of one partition of `__consumer_offsets`.
@@ -83,6 +96,7 @@ pub struct GroupSettings {
 pub struct Shard {
     settings: Rc<GroupSettings>,
     memory: Rc<GroupMemory>,
+    topics: Rc<dyn TopicSource>,
     groups: BTreeMap<Rc<str>, Group>,
     /// When to look at which group again; at most one entry each.
     wakes: BTreeSet<(Instant, Rc<str>)>,
@@ -94,6 +108,8 @@ pub struct Shard {
 struct Group {
     /// None where only offsets are known: a *simple* group, whose consumers assign themselves.
     classic: Option<Classic>,
+    /// The same of KIP-848's protocol; at most one of the two.
+    consumer: Option<Box<Consumer>>,
     offsets: Offsets,
     /// Its entry in [`Shard::wakes`].
     wake: Option<Instant>,
@@ -107,6 +123,7 @@ struct Turn<'a> {
     name: &'a Rc<str>,
     settings: &'a GroupSettings,
     memory: &'a Rc<GroupMemory>,
+    topics: &'a dyn TopicSource,
     out: &'a mut Out,
     /// The earliest deadline set in this turn.
     soonest: Option<Instant>,
@@ -128,10 +145,15 @@ impl Turn<'_> {
 impl Shard {
     /// A shard without groups.
     #[must_use]
-    pub fn new(settings: Rc<GroupSettings>, memory: &Rc<GroupMemory>) -> Self {
+    pub fn new(
+        settings: Rc<GroupSettings>,
+        memory: &Rc<GroupMemory>,
+        topics: Rc<dyn TopicSource>,
+    ) -> Self {
         Self {
             settings,
             memory: Rc::clone(memory),
+            topics,
             groups: BTreeMap::new(),
             wakes: BTreeSet::new(),
             out: Out::default(),
@@ -159,9 +181,15 @@ impl Shard {
                 group.wake = None;
             }
             self.turn(now, &name, |group, turn| {
-                let Some(classic) = &mut group.classic else { return };
-                classic.expire(turn);
-                if let Some(next) = classic.next_deadline() {
+                if let Some(classic) = &mut group.classic {
+                    classic.expire(turn);
+                }
+                if let Some(consumer) = &mut group.consumer {
+                    consumer.expire(turn);
+                }
+                let classic = group.classic.as_ref().and_then(Classic::next_deadline);
+                let consumer = group.consumer.as_ref().and_then(|it| it.next_deadline());
+                if let Some(next) = classic.into_iter().chain(consumer).min() {
                     turn.arm_at(next);
                 }
             });
@@ -182,6 +210,16 @@ impl Shard {
                 if let Some((ticket, answer)) = answer {
                     self.out.answer(ticket, answer.after(outcome));
                 }
+            }
+            out::Then::Consumer { group, keys, answers } => {
+                for (ticket, answer) in answers {
+                    self.out.answer(ticket, answer.after(outcome));
+                }
+                self.turn(now, &group, |group, turn| {
+                    if let Some(consumer) = &mut group.consumer {
+                        consumer.written(turn, keys, outcome);
+                    }
+                });
             }
             out::Then::Classic { group, then } => {
                 self.turn(now, &group, |group, turn| match &mut group.classic {
@@ -234,6 +272,7 @@ impl Shard {
             name: &name,
             settings: &self.settings,
             memory: &self.memory,
+            topics: &*self.topics,
             out: &mut self.out,
             soonest: None,
         };
@@ -257,6 +296,7 @@ impl Shard {
         if !self.groups.contains_key(name) {
             let group = Group {
                 classic: None,
+                consumer: None,
                 offsets: Offsets::new(&self.memory),
                 wake: None,
                 _charge: Charge::new(&self.memory, GROUP_BYTES + name.len()),
@@ -276,7 +316,7 @@ impl Shard {
 impl Group {
     /// Neither members nor offsets nor a generation to remember.
     fn is_vacant(&self) -> bool {
-        self.classic.is_none() && self.offsets.is_empty()
+        self.classic.is_none() && self.consumer.is_none() && self.offsets.is_empty()
     }
 }
 

@@ -7,6 +7,7 @@ use wire::record::group::GroupRecord;
 
 use super::GroupError;
 use super::classic::{self, Joined, Synced};
+use super::consumer::{self, Beaten};
 use super::offsets::Change;
 
 /// Names a request that waits; the caller's choice.
@@ -24,6 +25,14 @@ pub enum Effect {
     Answer(Ticket, Answer),
     /// Append records, and say what came of it.
     Append(Append),
+    /// Find out which topics these expressions of a group stand for, and tell
+    /// [`Shard::resolved`](super::Shard::resolved).
+    Resolve {
+        /// The group.
+        group: Rc<str>,
+        /// Valid expressions: [`Pattern`](super::Pattern)s.
+        patterns: Vec<Rc<str>>,
+    },
 }
 
 /// Records to append, whole or not at all: in one batch.
@@ -44,6 +53,13 @@ pub struct Entry {
     pub value: Option<Vec<u8>>,
 }
 
+impl Entry {
+    /// What it takes in a batch, at most.
+    pub(super) fn bytes(&self) -> usize {
+        ENTRY_BYTES + self.key.len() + self.value.as_ref().map_or(0, Vec::len)
+    }
+}
+
 /// What a request is told.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
@@ -51,6 +67,8 @@ pub enum Answer {
     Joined(Result<Joined, (GroupError, String)>),
     /// To a sync: the member's assignment.
     Synced(Result<Synced, GroupError>),
+    /// To a heartbeat of a consumer group's member: what it is to have.
+    Beaten(Result<Beaten, GroupError>),
     /// To anything that has parts: what came of each, or why nothing was done.
     Parts(Result<Vec<Result<(), GroupError>>, GroupError>),
 }
@@ -70,6 +88,7 @@ impl Answer {
             Self::Joined(Ok(joined)) => Self::Joined(Err((error, joined.member))),
             Self::Joined(Err((_, member))) => Self::Joined(Err((error, member))),
             Self::Synced(_) => Self::Synced(Err(error)),
+            Self::Beaten(_) => Self::Beaten(Err(error)),
             Self::Parts(_) => Self::Parts(Err(error)),
         }
     }
@@ -84,13 +103,15 @@ pub(super) enum Then {
     Offsets { group: Rc<str>, changes: Vec<Change>, answer: Option<(Ticket, Answer)> },
     /// A classic group goes on.
     Classic { group: Rc<str>, then: classic::Then },
+    /// This of a consumer group is kept.
+    Consumer { group: Rc<str>, keys: Vec<consumer::Key>, answers: Vec<(Ticket, Answer)> },
 }
 
 impl Then {
     /// It will never be known what came of it.
     pub(super) fn abandon(self, out: &mut Out, error: GroupError) {
         match self {
-            Self::Answers(answers) => {
+            Self::Answers(answers) | Self::Consumer { answers, .. } => {
                 for (ticket, answer) in answers {
                     out.answer(ticket, answer.failed(error));
                 }
@@ -118,12 +139,13 @@ impl Out {
         self.effects.push_back(Effect::Answer(ticket, answer));
     }
 
-    pub(super) fn append(&mut self, records: Vec<Entry>, then: Then) {
+    pub(super) fn append(&mut self, records: Vec<Entry>, then: Then) -> AppendId {
         assert!(!records.is_empty(), "an append has records");
         let id = AppendId(self.next);
         self.next += 1;
         self.waiting.insert(id, then);
         self.effects.push_back(Effect::Append(Append { id, records }));
+        id
     }
 }
 
@@ -137,7 +159,7 @@ pub(super) fn entries(records: &[GroupRecord], max: usize) -> Result<Vec<Entry>,
             key: record.key().map_err(unwritable)?,
             value: record.value().map_err(unwritable)?,
         };
-        bytes += ENTRY_BYTES + entry.key.len() + entry.value.as_ref().map_or(0, Vec::len);
+        bytes += entry.bytes();
         entries.push(entry);
     }
     if bytes > max {

@@ -142,6 +142,13 @@ impl Coded for GroupError {
             Self::MetadataTooLarge { .. } => ErrorCode::OFFSET_METADATA_TOO_LARGE,
             Self::Subscribed => ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC,
             Self::NotHere => ErrorCode::NOT_COORDINATOR,
+            Self::InvalidRequest(_) => ErrorCode::INVALID_REQUEST,
+            Self::UnsupportedAssignor => ErrorCode::UNSUPPORTED_ASSIGNOR,
+            Self::InvalidPattern => ErrorCode::INVALID_REGULAR_EXPRESSION,
+            Self::FencedMemberEpoch { .. } => ErrorCode::FENCED_MEMBER_EPOCH,
+            Self::StaleMemberEpoch { .. } => ErrorCode::STALE_MEMBER_EPOCH,
+            Self::UnreleasedInstance => ErrorCode::UNRELEASED_INSTANCE_ID,
+            Self::UnsupportedVersion => ErrorCode::UNSUPPORTED_VERSION,
             // As Kafka says of what is too large to be remembered.
             _ => ErrorCode::UNKNOWN_SERVER_ERROR,
         }

@@ -39,7 +39,7 @@ pub(super) async fn handle(cx: &Cx, request: ListGroupsRequest<'_>) -> Reply {
     let all = cx.allows(Operation::Describe, ResourceKind::Cluster, CLUSTER);
     let shown = groups.iter().flatten().filter(|group| {
         wanted(&request.states_filter, group.state)
-            && wanted(&request.types_filter, CLASSIC)
+            && wanted(&request.types_filter, group.kind)
             && (all || cx.allows(Operation::Describe, ResourceKind::Group, &group.group))
     });
     let shown: Vec<_> = shown.collect();
@@ -48,7 +48,7 @@ pub(super) async fn handle(cx: &Cx, request: ListGroupsRequest<'_>) -> Reply {
         group_id: &group.group,
         protocol_type: &group.protocol_type,
         group_state: group.state,
-        group_type: CLASSIC,
+        group_type: group.kind,
     });
     let (error_code, groups) = (ErrorCode::NONE.into(), groups.collect());
     cx.reply(&ListGroupsResponse { throttle_time_ms, error_code, groups })
@@ -67,6 +67,3 @@ pub(crate) async fn serve(core: Rc<Core>, Work: Work) -> Outcome {
     }
     Ok(all)
 }
-
-/// The type of all groups.
-const CLASSIC: &str = "classic";

@@ -50,6 +50,8 @@ mod scatter;
 mod alter_configs;
 mod alter_partition_reassignments;
 mod api_versions;
+pub(crate) mod consumer_group_describe;
+pub(crate) mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
 pub(crate) mod delete_groups;
@@ -210,6 +212,8 @@ apis! {
     DescribeQuorum: describe_quorum(DescribeQuorumRequest) ordered, needs(Describe, Cluster), budget(8 KiB);
     DescribeCluster: describe_cluster(whole) ordered, needs(Describe, Cluster), budget(8 KiB);
     DescribeProducers: describe_producers(DescribeProducersRequest) ordered, needs(Read, Topic), budget(64 KiB);
+    ConsumerGroupHeartbeat: consumer_group_heartbeat(ConsumerGroupHeartbeatRequest) ordered, needs(Read, Group), budget(4 KiB);
+    ConsumerGroupDescribe: consumer_group_describe(ConsumerGroupDescribeRequest) ordered, needs(Describe, Group), budget(64 KiB);
     DescribeTopicPartitions: describe_topic_partitions(DescribeTopicPartitionsRequest) ordered, needs(Describe, Topic), budget(256 KiB);
 }
 

@@ -100,6 +100,7 @@ async fn commit(cx: &Cx, request: &OffsetCommitRequest<'_>, offsets: Vec<NewOffs
         generation: request.generation_id_or_member_epoch,
         member: request.member_id.to_owned(),
         instance: request.group_instance_id.map(str::to_owned),
+        knows_epochs: cx.version >= 9,
         offsets,
     };
     let told = cx.call(core, Work { shard, request }).await;

@@ -19,6 +19,7 @@ use wire::primitives::Uuid;
 
 use super::Cx;
 use super::authz::{Operation, ResourceKind};
+use super::errors::Coded;
 use super::groups::home;
 use super::scatter::Scatter;
 use crate::conn::reply::Reply;
@@ -31,6 +32,8 @@ pub(crate) struct Work(Vec<Ask>);
 pub(crate) struct Ask {
     shard: i32,
     group: String,
+    member: Option<String>,
+    epoch: i32,
     /// None for all.
     topics: Option<Vec<(String, Uuid, Vec<i32>)>>,
 }
@@ -49,6 +52,9 @@ pub(crate) enum Offsets {
 /// A group of the request.
 struct Group<'a> {
     id: &'a str,
+    /// A member of a consumer group, and its epoch.
+    member: Option<&'a str>,
+    epoch: i32,
     /// None for all.
     topics: Option<Vec<Topic<'a>>>,
 }
@@ -113,10 +119,12 @@ fn groups<'a>(cx: &Cx, image: &Image, request: &OffsetFetchRequest<'a>) -> Vec<G
                 .map(|it| topic(it.name, Uuid::ZERO, it.partition_indexes.iter().collect()))
                 .collect()
         });
-        return vec![Group { id: request.group_id, topics }];
+        return vec![Group { id: request.group_id, member: None, epoch: -1, topics }];
     }
     let groups = request.groups.iter().map(|group| Group {
         id: group.group_id,
+        member: group.member_id,
+        epoch: group.member_epoch,
         topics: group.topics.as_ref().map(|topics| {
             let topics = topics.iter();
             topics
@@ -151,7 +159,8 @@ fn ask(shard: i32, group: &Group<'_>) -> Ask {
         });
         known.collect()
     });
-    Ask { shard, group: group.id.to_owned(), topics }
+    let member = group.member.map(str::to_owned);
+    Ask { shard, group: group.id.to_owned(), member, epoch: group.epoch, topics }
 }
 
 fn answer(cx: &Cx, image: &Image, group: &Group<'_>, offsets: Offsets) -> Vec<Told> {
@@ -282,8 +291,11 @@ pub(crate) async fn serve(core: Rc<Core>, Work(asks): Work) -> Outcome {
     asks.into_iter().map(|ask| look(&core, ask)).collect()
 }
 
-fn look(core: &Core, Ask { shard, group, topics }: Ask) -> Result<Offsets, ErrorCode> {
+fn look(core: &Core, ask: Ask) -> Result<Offsets, ErrorCode> {
+    let Ask { shard, group, member, epoch, topics } = ask;
     let host = core.groups.host(shard)?;
+    let allowed = host.with(|shard, _| shard.check_fetch(&group, member.as_deref(), epoch));
+    allowed.map_err(|error| error.code())?;
     Ok(host.with(|shard, _| match topics {
         None => {
             let all = shard.offsets(&group);

@@ -1,13 +1,13 @@
 //! The host of the groups in one partition: their clock, and those who wait for answers.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use config::Config;
 use engine::compress::{Codec, Compression};
-use engine::group::{Answer, Append, Effect, GroupMemory, GroupSettings, Now, Shard, Ticket};
+use engine::group::{Answer, Append, Effect, Now, Pattern, Shard, Ticket};
 use engine::ids::LeaderEpoch;
 use engine::partition::Partition;
 use engine::rt::{Instant, Rt};
@@ -15,10 +15,13 @@ use futures_util::future::{Either, select};
 use wire::primitives::Uuid;
 
 use super::NoHost;
+use super::topics::Topics;
 
 /// See the module.
 pub(crate) struct Host {
+    me: Weak<Self>,
     pub(super) rt: Rt,
+    topics: Rc<Topics>,
     pub(super) partition: Rc<Partition>,
     /// The leadership that it serves under.
     pub(super) epoch: LeaderEpoch,
@@ -53,16 +56,18 @@ impl Host {
         rt: &Rt,
         config: &Config,
         partition: &Rc<Partition>,
-        settings: Rc<GroupSettings>,
-        memory: &Rc<GroupMemory>,
+        shard: Shard,
+        topics: Rc<Topics>,
     ) -> Rc<Self> {
         let (to_write, write) = flume::bounded(1);
         let (to_look, look) = flume::bounded(1);
         let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
         let codec = u8::try_from(config.offsets_topic_compression_codec).ok();
         let codec = codec.and_then(Codec::from_id).unwrap_or(Codec::None);
-        let host = Rc::new(Self {
+        let host = Rc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             rt: rt.clone(),
+            topics,
             partition: Rc::clone(partition),
             epoch: partition.leader_epoch(),
             compression: Compression::new(codec),
@@ -70,7 +75,7 @@ impl Host {
             commit_timeout: millis(config.offsets_commit_timeout_ms),
             expire_every: millis(config.offsets_retention_check_interval_ms),
             state: Cell::new(State::Loading),
-            shard: RefCell::new(Shard::new(settings, memory)),
+            shard: RefCell::new(shard),
             waiting: RefCell::default(),
             next_ticket: Cell::new(0),
             appends: RefCell::default(),
@@ -195,6 +200,32 @@ impl Host {
         answer.map_err(|_| NoHost::Elsewhere)
     }
 
+    /// Finds out which topics the expressions of a group stand for, without holding others up.
+    ///
+    /// Whether members may know of these topics is to be asked here, once anything is denied.
+    async fn resolve(self: Rc<Self>, group: Rc<str>, patterns: Vec<Rc<str>>) {
+        let image = self.topics.image();
+        let version = Topics::version_of(&image);
+        let mut found = Vec::with_capacity(patterns.len());
+        for pattern in patterns {
+            let mut topics = BTreeSet::new();
+            // What was loaded may be valid for Kafka alone: it stands for nothing.
+            if let Ok(matcher) = Pattern::new(&pattern) {
+                for (at, topic) in image.topics().iter().enumerate() {
+                    if matcher.matches(&topic.name) {
+                        topics.insert(topic.name.to_string());
+                    }
+                    if at % TOPICS_A_TURN == TOPICS_A_TURN - 1 {
+                        self.rt.turn().await;
+                    }
+                }
+            }
+            found.push((pattern, topics));
+            self.rt.turn().await;
+        }
+        self.with(|shard, now| shard.resolved(now, &group, version, found));
+    }
+
     fn take_effects(&self) {
         loop {
             let effect = self.shard.borrow_mut().poll_effect();
@@ -211,10 +242,18 @@ impl Host {
                     let _ = self.to_write.try_send(());
                 }
                 Some(Effect::Append(_)) => {}
+                Some(Effect::Resolve { group, patterns }) => {
+                    if let Some(me) = self.me.upgrade() {
+                        self.rt.spawn("group-topics", me.resolve(group, patterns)).detach();
+                    }
+                }
             }
         }
     }
 }
+
+/// Topics that are matched before others have their turn: some microseconds.
+const TOPICS_A_TURN: usize = 256;
 
 /// One who waits for an answer.
 struct Waits<'a> {

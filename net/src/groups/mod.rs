@@ -12,19 +12,23 @@
 mod host;
 mod load;
 mod topic;
+mod topics;
 mod write;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use config::Config;
-use engine::group::{GroupMemory, GroupSettings};
+use engine::group::{Assignor, ConsumerSettings, GroupMemory, GroupSettings, Shard};
 use engine::partition::Partition;
+use replication::image::Image;
 use wire::primitives::Uuid;
 
 pub(crate) use self::host::Host;
 pub(crate) use self::topic::{CONSUMER_OFFSETS, is_hosted, new_topic, partition_of};
+use self::topics::Topics;
 use crate::core::Core;
 
 /// Why groups are not served here.
@@ -41,6 +45,7 @@ pub(crate) enum NoHost {
 /// The groups of one core.
 pub(crate) struct Groups {
     memory: Rc<GroupMemory>,
+    topics: Rc<Topics>,
     hosts: RefCell<BTreeMap<i32, Rc<Host>>>,
 }
 
@@ -48,7 +53,13 @@ impl Groups {
     /// None yet.
     pub(crate) fn new(config: &Config, cores: usize) -> Self {
         let bytes = usize::try_from(config.odradek_group_memory_bytes).unwrap_or(usize::MAX);
-        Self { memory: GroupMemory::new(bytes / cores), hosts: RefCell::default() }
+        let memory = GroupMemory::new(bytes / cores);
+        Self { memory, topics: Rc::default(), hosts: RefCell::default() }
+    }
+
+    /// The metadata has changed.
+    pub(crate) fn set_image(&self, image: &Arc<Image>) {
+        self.topics.set(image);
     }
 
     /// The host of a partition of `__consumer_offsets`, if it serves.
@@ -78,8 +89,13 @@ impl Groups {
             self.drop_host(id);
         }
         if leads {
-            let settings = settings(&core.config(), partition);
-            let host = Host::start(&core.rt, &core.node.config, partition, settings, &self.memory);
+            let shard = Shard::new(
+                settings(&core.config(), partition),
+                &self.memory,
+                Rc::clone(&self.topics) as Rc<_>,
+            );
+            let topics = Rc::clone(&self.topics);
+            let host = Host::start(&core.rt, &core.node.config, partition, shard, topics);
             self.hosts.borrow_mut().insert(id, host);
         }
     }
@@ -110,14 +126,23 @@ impl Groups {
 
 fn settings(config: &Config, partition: &Partition) -> Rc<GroupSettings> {
     let timeout = |ms: i64| i32::try_from(ms).unwrap_or(i32::MAX);
-    let delay = u64::try_from(config.group_initial_rebalance_delay_ms).unwrap_or(0);
+    let millis = |ms: i64| std::time::Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+    let assignors = config.group_consumer_assignors.iter();
     Rc::new(GroupSettings {
         session_timeout_ms_min: timeout(config.group_min_session_timeout_ms),
         session_timeout_ms_max: timeout(config.group_max_session_timeout_ms),
-        initial_delay: std::time::Duration::from_millis(delay),
+        initial_delay: millis(config.group_initial_rebalance_delay_ms),
         members_max: config.group_max_size as usize,
         metadata_len_max: config.offset_metadata_max_bytes as usize,
         retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
         append_bytes_max: write::bytes_max(partition),
+        consumer: ConsumerSettings {
+            session_timeout: millis(config.group_consumer_session_timeout_ms),
+            heartbeat_interval_ms: timeout(config.group_consumer_heartbeat_interval_ms),
+            members_max: config.group_consumer_max_size as usize,
+            assignors: assignors.filter_map(|name| Assignor::named(name)).collect(),
+            assignment_interval_ms: config.group_consumer_assignment_interval_ms,
+            pattern_refresh_ms: config.group_consumer_regex_refresh_interval_ms,
+        },
     })
 }

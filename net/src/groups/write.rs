@@ -29,10 +29,14 @@ impl Host {
     /// Writes for as long as the host serves.
     pub(super) async fn write(self: Rc<Self>, wanted: flume::Receiver<()>) {
         while let Ok(()) = wanted.recv_async().await {
-            while let Some((ids, batch)) = self.next_batch() {
+            while let Some((mut ids, batch)) = self.next_batch() {
                 let outcome = match self.append(batch).await {
                     Written::Yes => Ok(()),
-                    Written::No(error) => Err(error),
+                    Written::No(error) => {
+                        // What came meanwhile may build on what is not there.
+                        ids.extend(self.appends.borrow_mut().drain(..).map(|append| append.id));
+                        Err(error)
+                    }
                     Written::Unknown(reason) => {
                         if !self.is_gone() {
                             let partition = &*self.partition.name();

@@ -190,6 +190,10 @@ apis! {
     describe_cluster DescribeCluster DescribeClusterRequest => DescribeClusterResponse<'b>;
     describe_producers DescribeProducers
         DescribeProducersRequest<'a> => DescribeProducersResponse<'b>;
+    consumer_group_heartbeat ConsumerGroupHeartbeat
+        ConsumerGroupHeartbeatRequest<'a> => ConsumerGroupHeartbeatResponse<'b>;
+    consumer_group_describe ConsumerGroupDescribe
+        ConsumerGroupDescribeRequest<'a> => ConsumerGroupDescribeResponse<'b>;
     describe_topic_partitions DescribeTopicPartitions
         DescribeTopicPartitionsRequest<'a> => DescribeTopicPartitionsResponse<'b>;
 }

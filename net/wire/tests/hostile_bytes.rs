@@ -113,7 +113,7 @@ fn targets() -> Vec<Target> {
         targets.push(Target {
             name: format!("{} key", record.name),
             valid: record.key(7),
-            decode: Box::new(move |bytes| group_record(bytes, &record.value(4, 7))),
+            decode: Box::new(move |bytes| group_record(bytes, &record.value(record.versions, 7))),
         });
     }
     let kraft = [

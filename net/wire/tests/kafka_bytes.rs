@@ -154,7 +154,7 @@ fn declared() -> impl Iterator<Item = (&'static str, i16, At, Shape)> {
     let group = support::group_records().flat_map(|form| {
         let key = At { version: 0, flexible: false };
         let values = (0..=form.versions).map(move |version| {
-            let at = At { version, flexible: version == form.versions };
+            let at = At { version, flexible: version >= form.flexible };
             ("group-value", form.record_type, at, form.value)
         });
         values.chain([("group-key", form.record_type, key, form.key)])

@@ -1,7 +1,11 @@
 //! Kafka's consumers in classic groups, and its tool that looks after them.
 
+use std::path::{Path, PathBuf};
+
 use super::Programs;
+use crate::support::broker::data_of;
 use crate::support::client::{Record, create_topic, produce};
+use crate::support::java::Java;
 use crate::support::unique;
 
 const CONSOLE_CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
@@ -18,12 +22,23 @@ fn filled(programs: &Programs) -> String {
 
 /// Reads `count` records as a member of the group.
 fn read(programs: &Programs, topic: &str, group: &str, count: &str) -> Vec<String> {
+    read_by("classic", programs, topic, group, count)
+}
+
+fn read_by(
+    protocol: &str,
+    programs: &Programs,
+    topic: &str,
+    group: &str,
+    count: &str,
+) -> Vec<String> {
+    let protocol = format!("group.protocol={protocol}");
     let what = ["--topic", topic, "--group", group, "--max-messages", count];
     let how = [
         "--timeout-ms",
         "60000",
         "--command-property",
-        "group.protocol=classic",
+        &protocol,
         "--command-property",
         "auto.offset.reset=earliest",
     ];
@@ -94,4 +109,61 @@ fn a_group_in_use_is_not_deleted() {
     assert_eq!((fields[0], fields[2], fields[4]), (&*group, "/127.0.0.1", "2"), "{described}");
     let refused = programs.run(GROUPS, &["--delete", "--group", &group]);
     assert!(refused.contains("GroupNotEmptyException"), "{refused}");
+}
+
+#[test]
+fn a_consumer_group_is_read_described_and_deleted() {
+    let Some(programs) = Programs::own() else { return };
+    let (topic, group) = (filled(&programs), unique("java-group"));
+    let all: Vec<String> = (0..10).map(|n| n.to_string()).collect();
+    assert_eq!(read_by("consumer", &programs, &topic, &group, "10"), all);
+    assert_eq!(offsets(&programs, &topic, &group), [pair("5", "5"), pair("5", "5")]);
+
+    let settings = [
+        ("group.id", group.as_str()),
+        ("group.protocol", "consumer"),
+        ("auto.offset.reset", "earliest"),
+    ];
+    let member = crate::support::client::consumer(programs.address(), &settings);
+    rdkafka::consumer::Consumer::subscribe(&member, &[&topic]).expect("a topic's name");
+    produce(programs.address(), &[], &topic, &[Record::of("more").to(0)]);
+    crate::support::client::take(&member, 1);
+    let described = programs.run(GROUPS, &["--describe", "--group", &group, "--members"]);
+    let row = described.lines().find(|line| line.contains("rdkafka")).expect("a member");
+    assert!(row.starts_with(&group) && row.contains("/127.0.0.1"), "{described}");
+    let state = programs.run(GROUPS, &["--describe", "--group", &group, "--state"]);
+    assert!(state.contains("uniform") && state.contains("Stable"), "{state}");
+    let listed = programs.run("org.apache.kafka.tools.GroupsCommand", &["--list"]);
+    let row = listed.lines().find(|line| line.contains(&group)).expect("the group");
+    assert!(row.contains("Consumer"), "{row}");
+    let refused = programs.run(GROUPS, &["--delete", "--group", &group]);
+    assert!(refused.contains("GroupNotEmptyException"), "{refused}");
+    drop(member);
+    let said = programs.run(GROUPS, &["--delete", "--group", &group]);
+    assert!(said.contains("was successful"), "{said}");
+    assert!(!programs.run(GROUPS, &["--list"]).contains(&group));
+
+    let data = data_of(&programs.broker.stop_for_home());
+    let dumped = dump_of_groups(programs.java, &data);
+    for kind in ["3", "5", "6", "7", "8"] {
+        let key = format!(r#"key: {{"type":"{kind}","data":{{"groupId":"{group}""#);
+        let told: Vec<&str> = dumped.lines().filter(|line| line.contains(&key)).collect();
+        let deleted = told.last().is_some_and(|line| line.ends_with("payload: <DELETE>"));
+        assert!(told.len() > 1 && deleted, "{kind}: {told:#?}");
+    }
+}
+
+/// All records about groups, as Kafka's own decoder reads them.
+fn dump_of_groups(java: &Java, data: &Path) -> String {
+    let partitions = std::fs::read_dir(data).expect("a data directory");
+    let partitions = partitions.map(|entry| entry.expect("an entry").path());
+    let of_groups = |path: &PathBuf| {
+        let name = path.file_name().expect("a name").to_string_lossy();
+        name.starts_with("__consumer_offsets-")
+    };
+    let logs = partitions.filter(of_groups).map(|path| path.join("00000000000000000000.log"));
+    let logs = logs.filter(|log| std::fs::metadata(log).is_ok_and(|it| it.len() > 0));
+    let logs: Vec<String> = logs.map(|log| log.display().to_string()).collect();
+    let options = ["--offsets-decoder", "--print-data-log", "--files", &logs.join(",")];
+    java.run("org.apache.kafka.tools.DumpLogSegments", &options)
 }

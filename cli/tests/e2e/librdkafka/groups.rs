@@ -249,3 +249,60 @@ fn nobody_else_writes_what_groups_remember() {
     let refused = KafkaError::MessageProduction(RDKafkaErrorCode::InvalidTopic);
     assert_eq!(ends, [Err(refused)]);
 }
+
+/// A member of a group of KIP-848's protocol.
+fn join_consumer_group(address: &str, group: &str, topic: &str) -> Member {
+    let mut config = ClientConfig::new();
+    for (key, value) in [
+        ("bootstrap.servers", address),
+        ("broker.address.family", "v4"),
+        ("group.id", group),
+        ("group.protocol", "consumer"),
+        ("enable.auto.commit", "false"),
+        ("auto.offset.reset", "earliest"),
+        ("fetch.wait.max.ms", "50"),
+    ] {
+        config.set(key, value);
+    }
+    let consumer: BaseConsumer<Rebalances> =
+        config.create_with_context(Rebalances::default()).expect("a valid configuration");
+    consumer.subscribe(&[topic]).expect("a topic's name or a pattern");
+    Member(consumer)
+}
+
+#[test]
+fn members_of_a_consumer_group_share_and_take_over() {
+    let mut broker = Broker::own(&["group.consumer.heartbeat.interval.ms=200"]);
+    let (topic, group) = (unique("consumer-group"), unique("group"));
+    create_topic(broker.address(), &topic, 4, &[]);
+    let join = || join_consumer_group(broker.address(), &group, &topic);
+    let first = join();
+    settle(&[&first], "the first has all", |partitions| is_divided(partitions, 4));
+    let (second, third) = (join(), join());
+    settle(&[&first, &second, &third], "all have some", evenly(4));
+    drop(first);
+    settle(&[&second, &third], "two have some", evenly(4));
+    // They stay what they were when the broker is back.
+    broker.kill();
+    broker.restart();
+    drop(second);
+    settle(&[&third], "the last has all", |partitions| is_divided(partitions, 4));
+}
+
+#[test]
+fn a_consumer_group_reads_topics_by_expression() {
+    let broker = Broker::own(&["group.consumer.heartbeat.interval.ms=200"]);
+    let (prefix, group) = (unique("by-pattern"), unique("group"));
+    create_topic(broker.address(), &format!("{prefix}-a"), 1, &[]);
+    let member = join_consumer_group(broker.address(), &group, &format!("^{prefix}-.*"));
+    let has = |count| {
+        let started = Instant::now();
+        while member.0.assignment().expect("an answer").count() != count {
+            member.serve();
+            assert!(started.elapsed() < LIMIT, "{:?}", member.0.assignment());
+        }
+    };
+    has(1);
+    create_topic(broker.address(), &format!("{prefix}-b"), 2, &[]);
+    has(3);
+}

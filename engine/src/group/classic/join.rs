@@ -7,7 +7,7 @@ use super::member::{Join, MEMBER_BYTES, Member, Protocols};
 use super::{Caller, Classic, State, Then};
 use crate::group::commit::check_name;
 use crate::group::memory::Charge;
-use crate::group::out::Answer;
+use crate::group::out::{Answer, Then as Appended, entries};
 use crate::group::{GroupError, Now, Shard, Ticket, Turn};
 
 /// Somebody wants to be a member of the next generation.
@@ -87,8 +87,13 @@ impl Shard {
         request: JoinRequest,
     ) -> Result<(), GroupError> {
         self.check_join(&request)?;
-        let known = self.groups.get(&*request.group).is_some_and(|group| group.classic.is_some());
+        let found = self.groups.get(&*request.group);
+        let known = found.is_some_and(|group| group.classic.is_some());
         if !known {
+            // A consumer group with members stays one: nobody moves between protocols online yet.
+            if found.is_some_and(|group| group.has_members()) {
+                return Err(GroupError::InconsistentProtocol);
+            }
             if !request.member.is_empty() {
                 return Err(GroupError::UnknownMember);
             }
@@ -97,12 +102,23 @@ impl Shard {
             }
         }
         let group = request.group.clone();
+        self.end_consumer(&group);
         self.obtain(&group).classic.get_or_insert_with(|| Classic::new(now.wall_ms));
         let joined = self.turn(now, &group, |group, turn| {
             let classic = group.classic.as_mut().expect("there is one now");
             classic.join(turn, ticket, request, !known)
         });
         joined.expect("there is the group now")
+    }
+
+    /// An empty group changes its kind.
+    fn end_consumer(&mut self, name: &str) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        if let Some(consumer) = group.consumer.take() {
+            let records = entries(&consumer.tombstones(name), usize::MAX);
+            let records = records.expect("a group's name was checked");
+            self.out.append(records, Appended::Answers(Vec::new()));
+        }
     }
 
     fn check_join(&self, request: &JoinRequest) -> Result<(), GroupError> {

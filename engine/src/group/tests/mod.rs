@@ -1,14 +1,19 @@
 //! A shard with a log that the test writes, or does not.
 
+mod consumers;
+mod consumers_model;
 mod joins;
 mod members;
 mod model;
 mod offsets;
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use wire::primitives::Uuid;
 use wire::record::group::GroupRecord;
 
 use super::*;
@@ -18,6 +23,9 @@ struct World {
     shard: Shard,
     memory: Rc<GroupMemory>,
     settings: Rc<GroupSettings>,
+    topics: Rc<Topics>,
+    /// Expressions that the shard asked about.
+    to_resolve: VecDeque<(Rc<str>, Vec<Rc<str>>)>,
     now: Now,
     /// What is durable.
     log: Vec<Entry>,
@@ -38,6 +46,54 @@ fn settings() -> GroupSettings {
         metadata_len_max: 4_096,
         retention_ms: 7 * 86_400_000,
         append_bytes_max: 1 << 20,
+        consumer: ConsumerSettings {
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval_ms: 5_000,
+            members_max: usize::MAX,
+            assignors: vec![Assignor::Uniform, Assignor::Range],
+            assignment_interval_ms: 0,
+            pattern_refresh_ms: 600_000,
+        },
+    }
+}
+
+/// Topics that a test makes.
+#[derive(Debug, Default)]
+struct Topics {
+    partitions: RefCell<BTreeMap<Arc<str>, (Uuid, i32)>>,
+    version: Cell<i64>,
+}
+
+impl Topics {
+    /// Makes a topic, or changes it.
+    fn set(&self, name: &str, partitions: i32) {
+        let id = Uuid([name.as_bytes()[0]; 16]);
+        self.partitions.borrow_mut().insert(name.into(), (id, partitions));
+        self.version.set(self.version.get() + 1);
+    }
+
+    fn delete(&self, name: &str) {
+        self.partitions.borrow_mut().remove(name);
+        self.version.set(self.version.get() + 1);
+    }
+}
+
+impl TopicSource for Topics {
+    fn version(&self) -> i64 {
+        self.version.get()
+    }
+
+    fn find(&self, name: &str) -> Option<(Uuid, i32)> {
+        self.partitions.borrow().get(name).copied()
+    }
+
+    fn name(&self, id: Uuid) -> Option<Arc<str>> {
+        let all = self.partitions.borrow();
+        all.iter().find(|(_, (of, _))| *of == id).map(|(name, _)| Arc::clone(name))
+    }
+
+    fn racks(&self, _: Uuid, _: i32) -> Vec<Arc<str>> {
+        Vec::new()
     }
 }
 
@@ -48,8 +104,11 @@ impl World {
 
     fn with(settings: GroupSettings) -> Self {
         let (memory, settings) = (GroupMemory::new(64 << 20), Rc::new(settings));
+        let topics = Rc::new(Topics::default());
         Self {
-            shard: Shard::new(Rc::clone(&settings), &memory),
+            shard: Shard::new(Rc::clone(&settings), &memory, Rc::clone(&topics) as Rc<_>),
+            topics,
+            to_resolve: VecDeque::new(),
             memory,
             settings,
             now: Now { at: Instant::ZERO, wall_ms: 1_700_000_000_000 },
@@ -74,6 +133,9 @@ impl World {
                     assert!(self.answers.insert(ticket, answer).is_none(), "answered twice");
                 }
                 Some(Effect::Append(append)) => self.under_way.push_back(append),
+                Some(Effect::Resolve { group, patterns }) => {
+                    self.to_resolve.push_back((group, patterns));
+                }
                 None if self.writes && !self.under_way.is_empty() => self.write(Ok(())),
                 None => return,
             }
@@ -107,7 +169,9 @@ impl World {
     /// The broker is killed: what was not durable is lost, and everybody's answer.
     fn crash(&mut self) {
         self.under_way.clear();
-        let mut shard = Shard::new(Rc::clone(&self.settings), &self.memory);
+        self.to_resolve.clear();
+        let topics = Rc::clone(&self.topics) as Rc<_>;
+        let mut shard = Shard::new(Rc::clone(&self.settings), &self.memory, topics);
         for entry in &self.log {
             let record = GroupRecord::decode(&entry.key, entry.value.as_deref());
             shard.replay(record.expect("our own"));

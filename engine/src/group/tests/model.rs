@@ -13,7 +13,7 @@ use super::*;
 use crate::testing::Choices;
 
 /// Tells the seed of a run that fails.
-struct Seed(u64);
+pub(super) struct Seed(pub(super) u64);
 
 impl Drop for Seed {
     fn drop(&mut self) {
@@ -166,6 +166,7 @@ impl Run {
             generation: joined.generation,
             member: joined.member.clone(),
             instance: client.instance.clone(),
+            knows_epochs: true,
             offsets: vec![NewOffset {
                 topic: "t".into(),
                 offset: self.asked,
@@ -210,7 +211,7 @@ impl Run {
             match answer {
                 Answer::Joined(joined) => self.take_join(which, joined),
                 Answer::Synced(synced) => self.take_sync(which, synced),
-                Answer::Parts(_) => panic!("not asked for"),
+                Answer::Parts(_) | Answer::Beaten(_) => panic!("not asked for"),
             }
         }
         let id = wire::primitives::Uuid::ZERO;

@@ -5,6 +5,16 @@
 //! belongs to a newer release and is skipped, as by Kafka; a value's version that is not known fails
 //! the load, since skipping it would forget what was promised to be kept.
 
+mod consumer;
+
+pub use self::consumer::{
+    AssignedPartitions, ClassicMemberMetadata, ClassicProtocol, ConsumerGroupKey,
+    ConsumerGroupMetadataValue, ConsumerGroupPartitionMetadataValue, ConsumerMemberKey,
+    ConsumerMemberMetadataValue, CurrentMemberAssignmentValue, HeldPartitions, PartitionRacks,
+    RegularExpressionKey, RegularExpressionValue, TargetAssignmentMemberValue,
+    TargetAssignmentMetadataValue, TopicMetadata,
+};
+
 use crate::cursor::Cursor;
 use crate::error::{DecodeError, EncodeError};
 use crate::primitives::Uuid;
@@ -18,6 +28,20 @@ pub enum GroupRecord {
     OffsetCommit(OffsetCommitKey, Option<OffsetCommitValue>),
     /// 2: a classic group's generation and members.
     GroupMetadata(GroupMetadataKey, Option<GroupMetadataValue>),
+    /// 3: a consumer group's epoch.
+    ConsumerGroup(ConsumerGroupKey, Option<ConsumerGroupMetadataValue>),
+    /// 4: what releases before 4.2 kept of a consumer group's topics; only forgotten now.
+    ConsumerGroupPartitions(ConsumerGroupKey, Option<ConsumerGroupPartitionMetadataValue>),
+    /// 5: what a member of a consumer group says.
+    ConsumerMember(ConsumerMemberKey, Option<ConsumerMemberMetadataValue>),
+    /// 6: the epoch of what the members of a consumer group are to have.
+    TargetAssignment(ConsumerGroupKey, Option<TargetAssignmentMetadataValue>),
+    /// 7: what a member of a consumer group is to have.
+    TargetAssignmentMember(ConsumerMemberKey, Option<TargetAssignmentMemberValue>),
+    /// 8: what a member of a consumer group has.
+    CurrentAssignment(ConsumerMemberKey, Option<CurrentMemberAssignmentValue>),
+    /// 16: the topics that a consumer group's regular expression stands for.
+    RegularExpression(RegularExpressionKey, Option<RegularExpressionValue>),
 }
 
 /// A record of `__consumer_offsets` cannot be understood.
@@ -45,6 +69,13 @@ impl GroupRecord {
         match cur.i16().map_err(invalid)? {
             0 | 1 => Ok(Self::OffsetCommit(decode_key(&mut cur)?, decode_value(value)?)),
             2 => Ok(Self::GroupMetadata(decode_key(&mut cur)?, decode_value(value)?)),
+            3 => Ok(Self::ConsumerGroup(decode_key(&mut cur)?, decode_value(value)?)),
+            4 => Ok(Self::ConsumerGroupPartitions(decode_key(&mut cur)?, decode_value(value)?)),
+            5 => Ok(Self::ConsumerMember(decode_key(&mut cur)?, decode_value(value)?)),
+            6 => Ok(Self::TargetAssignment(decode_key(&mut cur)?, decode_value(value)?)),
+            7 => Ok(Self::TargetAssignmentMember(decode_key(&mut cur)?, decode_value(value)?)),
+            8 => Ok(Self::CurrentAssignment(decode_key(&mut cur)?, decode_value(value)?)),
+            16 => Ok(Self::RegularExpression(decode_key(&mut cur)?, decode_value(value)?)),
             unknown => Err(GroupRecordError::UnknownType(unknown)),
         }
     }
@@ -54,11 +85,18 @@ impl GroupRecord {
         match self {
             Self::OffsetCommit(key, _) => encode(key, OffsetCommitKey::KEY, 0),
             Self::GroupMetadata(key, _) => encode(key, GroupMetadataKey::KEY, 0),
+            Self::ConsumerGroup(key, _) => encode(key, 3, 0),
+            Self::ConsumerGroupPartitions(key, _) => encode(key, 4, 0),
+            Self::ConsumerMember(key, _) => encode(key, 5, 0),
+            Self::TargetAssignment(key, _) => encode(key, 6, 0),
+            Self::TargetAssignmentMember(key, _) => encode(key, 7, 0),
+            Self::CurrentAssignment(key, _) => encode(key, 8, 0),
+            Self::RegularExpression(key, _) => encode(key, 16, 0),
         }
     }
 
     /// The record's value, in the version that Kafka 4.3 writes: of an offset 4, or 1 when it says
-    /// itself when it expires, which later ones cannot; of a group 3.
+    /// itself when it expires, which later ones cannot; of a classic group 3; of all else 0.
     pub fn value(&self) -> Result<Option<Vec<u8>>, EncodeError> {
         self.version().map(|version| self.value_in(version)).transpose()
     }
@@ -71,6 +109,13 @@ impl GroupRecord {
                 value.as_ref().map(|value| if value.expire_timestamp == -1 { 4 } else { 1 })
             }
             Self::GroupMetadata(_, value) => value.as_ref().map(|_| 3),
+            Self::ConsumerGroup(_, value) => value.as_ref().map(|_| 0),
+            Self::ConsumerGroupPartitions(_, value) => value.as_ref().map(|_| 0),
+            Self::ConsumerMember(_, value) => value.as_ref().map(|_| 0),
+            Self::TargetAssignment(_, value) => value.as_ref().map(|_| 0),
+            Self::TargetAssignmentMember(_, value) => value.as_ref().map(|_| 0),
+            Self::CurrentAssignment(_, value) => value.as_ref().map(|_| 0),
+            Self::RegularExpression(_, value) => value.as_ref().map(|_| 0),
         }
     }
 
@@ -79,6 +124,13 @@ impl GroupRecord {
         match self {
             Self::OffsetCommit(_, Some(value)) => encode(value, version, version),
             Self::GroupMetadata(_, Some(value)) => encode(value, version, version),
+            Self::ConsumerGroup(_, Some(value)) => encode(value, version, version),
+            Self::ConsumerGroupPartitions(_, Some(value)) => encode(value, version, version),
+            Self::ConsumerMember(_, Some(value)) => encode(value, version, version),
+            Self::TargetAssignment(_, Some(value)) => encode(value, version, version),
+            Self::TargetAssignmentMember(_, Some(value)) => encode(value, version, version),
+            Self::CurrentAssignment(_, Some(value)) => encode(value, version, version),
+            Self::RegularExpression(_, Some(value)) => encode(value, version, version),
             _ => Ok(Vec::new()),
         }
     }

@@ -7,7 +7,10 @@
 #![allow(dead_code, unreachable_pub)]
 
 use wire::record::group::{
-    GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue,
+    ConsumerGroupKey, ConsumerGroupMetadataValue, ConsumerGroupPartitionMetadataValue,
+    ConsumerMemberKey, ConsumerMemberMetadataValue, CurrentMemberAssignmentValue, GroupMetadataKey,
+    GroupMetadataValue, OffsetCommitKey, OffsetCommitValue, RegularExpressionKey,
+    RegularExpressionValue, TargetAssignmentMemberValue, TargetAssignmentMetadataValue,
 };
 use wire::schema::{At, Shape, Spec, StructShape, Value};
 use wire::writer::Writer;
@@ -48,8 +51,10 @@ pub struct GroupRecordForm {
     pub record_type: i16,
     pub key: Shape,
     pub value: Shape,
-    /// Newest version of the value, which is flexible; the ones before are not.
+    /// Newest version of the value.
     pub versions: i16,
+    /// Its first flexible version.
+    pub flexible: i16,
 }
 
 impl GroupRecordForm {
@@ -60,7 +65,7 @@ impl GroupRecordForm {
 
     /// A random value.
     pub fn value(&self, version: i16, seed: u64) -> Vec<u8> {
-        let at = At { version, flexible: version == self.versions };
+        let at = At { version, flexible: version >= self.flexible };
         prefixed(version, &self.value, at, seed)
     }
 }
@@ -74,17 +79,31 @@ fn prefixed(prefix: i16, shape: &Shape, at: At, seed: u64) -> Vec<u8> {
 
 /// Every record of `__consumer_offsets` there is a schema for.
 pub fn group_records() -> impl Iterator<Item = GroupRecordForm> {
-    let (offset, group) = (OffsetCommitKey::SHAPE, GroupMetadataKey::SHAPE);
-    let form = |name, record_type, key, value| GroupRecordForm {
+    let form = |name, record_type, key, value, newest| GroupRecordForm {
         name,
         record_type,
         key,
         value,
-        versions: 4,
+        versions: newest,
+        flexible: newest,
     };
+    let (group, member) = (ConsumerGroupKey::SHAPE, ConsumerMemberKey::SHAPE);
     let forms = [
-        form("OffsetCommit", 1, offset, OffsetCommitValue::SHAPE),
-        form("GroupMetadata", 2, group, GroupMetadataValue::SHAPE),
+        form("OffsetCommit", 1, OffsetCommitKey::SHAPE, OffsetCommitValue::SHAPE, 4),
+        form("GroupMetadata", 2, GroupMetadataKey::SHAPE, GroupMetadataValue::SHAPE, 4),
+        form("ConsumerGroup", 3, group, ConsumerGroupMetadataValue::SHAPE, 0),
+        form("ConsumerGroupPartitions", 4, group, ConsumerGroupPartitionMetadataValue::SHAPE, 0),
+        form("ConsumerMember", 5, member, ConsumerMemberMetadataValue::SHAPE, 0),
+        form("TargetAssignment", 6, group, TargetAssignmentMetadataValue::SHAPE, 0),
+        form("TargetAssignmentMember", 7, member, TargetAssignmentMemberValue::SHAPE, 0),
+        form("CurrentAssignment", 8, member, CurrentMemberAssignmentValue::SHAPE, 0),
+        form(
+            "RegularExpression",
+            16,
+            RegularExpressionKey::SHAPE,
+            RegularExpressionValue::SHAPE,
+            0,
+        ),
     ];
     forms.into_iter()
 }
