@@ -2,14 +2,16 @@
 //!
 //! An append of a few kilobytes pays for a write and a sync of its log's file, and where a hundred
 //! logs are appended to, none of that is shared. So small appends go to the journal as well: what
-//! all logs of the core append while a sync runs is one frame, written and synced at once, and that
-//! is what acknowledges them. The logs' own files take the same bytes later, in larger writes, and
-//! are synced when the journal needs its room again. Its own file is made once and never grows, so
-//! a sync of it has no file system's bookkeeping to wait for: that pays off for one log, too.
+//! all logs of the core append while a frame is being written is the next frame, and that is what
+//! acknowledges them. A frame is one synchronous write (`O_DSYNC`): an fdatasync behind each write
+//! takes a thread of the kernel, and twice the CPU. The logs' own files take the same bytes later,
+//! in larger writes, and are synced when the journal needs its room again. Its own file is made once
+//! and never grows, so a write of it has no file system's bookkeeping to wait for: that pays off for
+//! one log, too.
 //!
 //! ```text
 //! append ─┬─▶ the log's chunk ─────────────── written when large, or when the half is cleaned ─▶ file
-//!         └─▶ frame ─▶ half in use ─ sync ─▶ durable
+//!         └─▶ frame ─▶ half in use ─────────▶ durable
 //!                          │ full, or old: the other half is used
 //!                          └─ every log in it synced ─▶ may be used again
 //! ```
