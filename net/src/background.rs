@@ -98,8 +98,7 @@ pub(crate) async fn compact(core: Rc<Core>) {
             match partition.clean(&cleaner, filth, core.rt.wall_ms()).await {
                 Ok(cleaned) => {
                     let (name, ms) = (partition.name(), core.rt.now().since(began).as_millis());
-                    let Cleaned { through, bytes_before, bytes_after, records_removed } =
-                        cleaned;
+                    let Cleaned { through, bytes_before, bytes_after, records_removed } = cleaned;
                     tracing::info!(
                         partition = &*name,
                         through,

@@ -178,7 +178,8 @@ fn a_record_without_a_key_is_named() {
 fn a_groups_offsets_outlive_the_compaction_of_their_topic() {
     let small = "offsets.topic.segment.bytes=1048576";
     let one = "offsets.topic.num.partitions=1";
-    let mut broker = Broker::own(&[SETTINGS[0], small, one, "log.cleaner.min.cleanable.ratio=0.01"]);
+    let mut broker =
+        Broker::own(&[SETTINGS[0], small, one, "log.cleaner.min.cleanable.ratio=0.01"]);
     create_topic(broker.address(), "t", 1, &[]);
     let commit = |group: &str, offset: i64, note: &str| {
         let member: BaseConsumer = consumer(broker.address(), &[("group.id", group)]);

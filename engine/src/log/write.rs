@@ -133,8 +133,7 @@ impl Log {
             // An active segment is not cleaned.
             segment_ms = segment_ms.min(config.max_compaction_lag_ms);
         }
-        segment.size() > 0
-            && waited > segment_ms - segment.jitter_ms(config.segment_jitter_ms)
+        segment.size() > 0 && waited > segment_ms - segment.jitter_ms(config.segment_jitter_ms)
     }
 
     /// Closes the active segment and begins one at the log's end. The caller holds the lock.

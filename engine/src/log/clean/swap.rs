@@ -224,7 +224,6 @@ async fn sync(rt: &Rt, dir: &Path) -> Result<(), LogError> {
     rt.sync_dir(dir).await.map_err(|error| LogError::io("sync", dir, &error))
 }
 
-
 /// The files that a cleaned segment brings along, the log first: without it the others are nothing.
 const SWAPPED: [FileKind; 4] =
     [FileKind::Log, FileKind::Index, FileKind::TimeIndex, FileKind::TxnIndex];
