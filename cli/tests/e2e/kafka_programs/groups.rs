@@ -143,8 +143,8 @@ fn a_consumer_group_is_read_described_and_deleted() {
     assert!(said.contains("was successful"), "{said}");
     assert!(!programs.run(GROUPS, &["--list"]).contains(&group));
 
-    let data = data_of(&programs.broker.stop_for_home());
-    let dumped = dump_of_groups(programs.java, &data);
+    let (java, home) = (programs.java, programs.broker.stop_for_home());
+    let dumped = dump_of_groups(java, &data_of(&home));
     for kind in ["3", "5", "6", "7", "8"] {
         let key = format!(r#"key: {{"type":"{kind}","data":{{"groupId":"{group}""#);
         let told: Vec<&str> = dumped.lines().filter(|line| line.contains(&key)).collect();
