@@ -25,9 +25,8 @@ pub fn append(count: usize, value_bytes: usize) -> Op {
     let batch = Slice::from_vec(input::batch(count, value_bytes));
     let len = batch.len();
     let run = move || {
-        let batch = black_box(&batch).clone();
-        let appending = log.partition().append_as_leader(batch, AppendOptions::default());
-        let appended = appending.now_or_never().expect("there is room in the file");
+        let appending = log.partition().append_now(black_box(&batch), AppendOptions::default());
+        let appended = appending.expect("there is room in the file");
         black_box(appended.expect("a good batch"));
     };
     Op::new(run).over(len)

@@ -25,7 +25,8 @@ use crate::rt::{OpenMode, Rt};
 
 impl Log {
     /// Puts `fresh`, whose files are `.cleaned`, into the place of `old`, if the log still has those
-    /// and was not truncated since it had been so `truncations` times. The caller pinned them with all they need in memory.
+    /// and was not truncated since it had been so `truncations` times. The caller pinned them with
+    /// all they need in memory.
     ///
     /// # Errors
     /// `Retry` when the log changed, as any error before step 1: the caller removes the files.
