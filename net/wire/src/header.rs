@@ -3,7 +3,7 @@
 use crate::api_key::ApiKey;
 use crate::cursor::Cursor;
 use crate::error::{DecodeError, DecodeFault, EncodeError};
-use crate::schema::{At, Value, read_tagged};
+use crate::schema::{self, At, Message, Value, read_tagged};
 use crate::writer::Writer;
 
 /// What every request begins with: v1 of Kafka's header, or v2 (with tagged fields) before a
@@ -38,6 +38,16 @@ impl<'a> RequestHeader<'a> {
             read_tagged(cur, |_, _| Ok(false))?;
         }
         Ok(Self { api, api_version, correlation_id, client_id })
+    }
+
+    /// A whole request: its length, this header, and the message in this header's version.
+    pub fn frame<'q>(&self, request: &impl Message<'q>) -> Result<Writer, EncodeError> {
+        let mut w = Writer::new();
+        let mark = w.begin_frame();
+        self.encode(&mut w)?;
+        schema::encode(request, &mut w, self.api_version)?;
+        w.end_frame(mark)?;
+        Ok(w)
     }
 
     /// Writes the header.

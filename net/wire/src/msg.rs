@@ -175,6 +175,8 @@ apis! {
         OffsetForLeaderEpochRequest<'a> => OffsetForLeaderEpochResponse<'b>;
     describe_configs DescribeConfigs DescribeConfigsRequest<'a> => DescribeConfigsResponse<'b>;
     alter_configs AlterConfigs AlterConfigsRequest<'a> => AlterConfigsResponse<'b>;
+    alter_replica_log_dirs AlterReplicaLogDirs
+        AlterReplicaLogDirsRequest<'a> => AlterReplicaLogDirsResponse<'b>;
     describe_log_dirs DescribeLogDirs DescribeLogDirsRequest<'a> => DescribeLogDirsResponse<'b>;
     create_partitions CreatePartitions CreatePartitionsRequest<'a> => CreatePartitionsResponse<'b>;
     delete_groups DeleteGroups DeleteGroupsRequest<'a> => DeleteGroupsResponse<'b>;
@@ -187,13 +189,18 @@ apis! {
         ListPartitionReassignmentsRequest<'a> => ListPartitionReassignmentsResponse<'b>;
     offset_delete OffsetDelete OffsetDeleteRequest<'a> => OffsetDeleteResponse<'b>;
     describe_quorum DescribeQuorum DescribeQuorumRequest<'a> => DescribeQuorumResponse<'b>;
+    update_features UpdateFeatures UpdateFeaturesRequest<'a> => UpdateFeaturesResponse<'b>;
     describe_cluster DescribeCluster DescribeClusterRequest => DescribeClusterResponse<'b>;
     describe_producers DescribeProducers
         DescribeProducersRequest<'a> => DescribeProducersResponse<'b>;
+    unregister_broker UnregisterBroker
+        UnregisterBrokerRequest => UnregisterBrokerResponse<'b>;
     consumer_group_heartbeat ConsumerGroupHeartbeat
         ConsumerGroupHeartbeatRequest<'a> => ConsumerGroupHeartbeatResponse<'b>;
     consumer_group_describe ConsumerGroupDescribe
         ConsumerGroupDescribeRequest<'a> => ConsumerGroupDescribeResponse<'b>;
+    list_config_resources ListConfigResources
+        ListConfigResourcesRequest<'a> => ListConfigResourcesResponse<'b>;
     describe_topic_partitions DescribeTopicPartitions
         DescribeTopicPartitionsRequest<'a> => DescribeTopicPartitionsResponse<'b>;
 }

@@ -111,7 +111,7 @@ impl FromStr for Uuid {
 
 /// Numbers and ids: the same in every version.
 macro_rules! fixed {
-    ($($ty:ty = $shape:ident, $bytes:literal, $method:ident, $zero:expr;)+) => { $(
+    ($($ty:ty = $shape:ident, $bytes:literal, $method:ident, $zero:expr $(, $error:ident)?;)+) => { $(
         impl<'a> Value<'a> for $ty {
             const SHAPE: Shape = Shape::$shape;
             const FIXED_SIZE: Option<usize> = Some($bytes);
@@ -135,6 +135,10 @@ macro_rules! fixed {
                 w.$method(*self);
                 Ok(())
             }
+
+            $(fn $error(&self) -> i16 {
+                *self
+            })?
         }
     )+ };
 }
@@ -142,7 +146,7 @@ macro_rules! fixed {
 fixed! {
     bool = Bool, 1, bool, false;
     i8 = I8, 1, i8, 0;
-    i16 = I16, 2, i16, 0;
+    i16 = I16, 2, i16, 0, error_code;
     u16 = U16, 2, u16, 0;
     i32 = I32, 4, i32, 0;
     u32 = U32, 4, u32, 0;
@@ -242,6 +246,20 @@ impl<'a, T: Nullable<'a>> Value<'a> for Option<T> {
             Some(value) => value.write_present(w, at),
             None => {
                 T::write_null(w, at);
+                Ok(())
+            }
+        }
+    }
+
+    fn read_tagged(cur: &mut Cursor<'a>, at: At) -> Result<Self, DecodeError> {
+        T::read_nullable_tagged(cur, at)
+    }
+
+    fn write_tagged(&self, w: &mut Writer, at: At) -> Result<(), EncodeError> {
+        match self {
+            Some(value) => value.write_present(w, at),
+            None => {
+                T::write_null_tagged(w, at);
                 Ok(())
             }
         }

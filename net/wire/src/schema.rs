@@ -45,9 +45,26 @@ pub trait Value<'a>: Sized + Clone + PartialEq + fmt::Debug {
     /// Writes the value.
     fn write(&self, w: &mut Writer, at: At) -> Result<(), EncodeError>;
 
+    /// Reads the value of a tagged field: as [`Value::read`] but for the mark of a struct that is
+    /// null.
+    fn read_tagged(cur: &mut Cursor<'a>, at: At) -> Result<Self, DecodeError> {
+        Self::read(cur, at)
+    }
+
+    /// Writes the value of a tagged field.
+    fn write_tagged(&self, w: &mut Writer, at: At) -> Result<(), EncodeError> {
+        self.write(w, at)
+    }
+
     /// Whether this is null.
     fn is_null(&self) -> bool {
         false
+    }
+
+    /// The value of a field that holds one of Kafka's error codes.
+    #[inline]
+    fn error_code(&self) -> i16 {
+        0
     }
 }
 
@@ -64,6 +81,16 @@ pub trait Nullable<'a>: Value<'a> {
 
     /// Writes null.
     fn write_null(w: &mut Writer, at: At);
+
+    /// Reads a value or null as a tagged field.
+    fn read_nullable_tagged(cur: &mut Cursor<'a>, at: At) -> Result<Option<Self>, DecodeError> {
+        Self::read_nullable(cur, at)
+    }
+
+    /// Writes null as a tagged field.
+    fn write_null_tagged(w: &mut Writer, at: At) {
+        Self::write_null(w, at);
+    }
 }
 
 /// A struct that stands alone: a request, a response, a record.
@@ -118,13 +145,16 @@ pub struct Spec {
     pub tag: Option<u32>,
     /// Whether a set field is dropped silently where the version lacks it.
     pub ignorable: bool,
+    /// Whether it holds one of Kafka's error codes, which all such fields are named for.
+    pub error: bool,
 }
 
 impl Spec {
     /// A field of all versions.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
-        Self { name, since: 0, until: i16::MAX, null_since: 0, tag: None, ignorable: false }
+        let error = same(name, "error_code");
+        Self { name, since: 0, until: i16::MAX, null_since: 0, tag: None, ignorable: false, error }
     }
 
     /// In versions `first` and up.
@@ -193,12 +223,26 @@ impl Spec {
     }
 
     #[inline]
-    pub(crate) fn read_value<'a, T: Value<'a>>(
+    fn read_value<'a, T: Value<'a>>(&self, cur: &mut Cursor<'a>, at: At) -> Result<T, DecodeError> {
+        self.checked(T::read(cur, at), at)
+    }
+
+    /// The value of the tagged field.
+    pub(crate) fn read_tagged<'a, T: Value<'a>>(
         &self,
         cur: &mut Cursor<'a>,
         at: At,
     ) -> Result<T, DecodeError> {
-        let value = T::read(cur, at).map_err(|e| e.within(self.name))?;
+        self.checked(T::read_tagged(cur, at), at)
+    }
+
+    #[inline]
+    fn checked<'a, T: Value<'a>>(
+        &self,
+        value: Result<T, DecodeError>,
+        at: At,
+    ) -> Result<T, DecodeError> {
+        let value = value.map_err(|e| e.within(self.name))?;
         if value.is_null() && at.version < self.null_since {
             return Err(DecodeError { field: self.name, fault: DecodeFault::Null });
         }
@@ -215,7 +259,7 @@ impl Spec {
         default: impl FnOnce() -> T,
     ) -> Result<(), EncodeError> {
         if self.inline(at) {
-            self.write_value(w, at, value)
+            self.write_value(w, at, value, T::write)
         } else if self.present(at) || self.ignorable || *value == default() {
             Ok(())
         } else {
@@ -229,11 +273,15 @@ impl Spec {
         w: &mut Writer,
         at: At,
         value: &T,
+        write: impl FnOnce(&T, &mut Writer, At) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
         if value.is_null() && at.version < self.null_since {
             return Err(EncodeError::Null { field: self.name, version: at.version });
         }
-        value.write(w, at).map_err(|e| e.within(self.name))
+        if self.error {
+            w.note_error(value.error_code());
+        }
+        write(value, w, at).map_err(|e| e.within(self.name))
     }
 
     /// How many fields this adds to those written with a tag, 0 or 1: a default is left out.
@@ -257,7 +305,7 @@ impl Spec {
     ) -> Result<(), EncodeError> {
         match self.tag {
             Some(tag) if self.tagged(at, value, default) > 0 => {
-                w.tagged(tag, |w| self.write_value(w, at, value))
+                w.tagged(tag, |w| self.write_value(w, at, value, T::write_tagged))
             }
             _ => Ok(()),
         }
@@ -274,6 +322,18 @@ impl Spec {
             fields = rest;
         }
     }
+}
+
+/// Whether two names are one, at build time.
+const fn same(name: &str, other: &str) -> bool {
+    let (mut name, mut other) = (name.as_bytes(), other.as_bytes());
+    while let ([a, rest @ ..], [b, others @ ..]) = (name, other) {
+        if *a != *b {
+            return false;
+        }
+        (name, other) = (rest, others);
+    }
+    name.is_empty() && other.is_empty()
 }
 
 /// Reads the tagged fields at the end of a flexible struct. `field` reads the ones it knows and
@@ -300,6 +360,14 @@ pub(crate) fn read_nullable<'a, T: Value<'a>>(
     at: At,
 ) -> Result<Option<T>, DecodeError> {
     if cur.i8()? < 0 { Ok(None) } else { T::read(cur, at).map(Some) }
+}
+
+/// The same as a tagged field: a varint of zero, or any other and the struct.
+pub(crate) fn read_nullable_tagged<'a, T: Value<'a>>(
+    cur: &mut Cursor<'a>,
+    at: At,
+) -> Result<Option<T>, DecodeError> {
+    if cur.uvarint()? == 0 { Ok(None) } else { T::read(cur, at).map(Some) }
 }
 
 /// A type's serialized form, as data.

@@ -74,6 +74,8 @@ pub enum Piece<'a> {
 pub struct Writer {
     head: Vec<u8>,
     splices: Vec<Splice>,
+    /// Error codes written, with how often; without the one for no error.
+    errors: Vec<(i16, u32)>,
 }
 
 /// A point to return to: see [`Writer::mark`].
@@ -95,7 +97,7 @@ impl Writer {
     pub fn recycle(mut spent: Encoded) -> Self {
         spent.head.clear();
         spent.splices.clear();
-        Self { head: spent.head, splices: spent.splices }
+        Self { head: spent.head, splices: spent.splices, errors: Vec::new() }
     }
 
     /// Makes room for `additional` more bytes of head.
@@ -107,6 +109,28 @@ impl Writer {
     #[must_use]
     pub fn head(&self) -> &[u8] {
         &self.head
+    }
+
+    /// Which error codes were written, and how often each; no error is none of them.
+    #[must_use]
+    pub fn errors(&self) -> &[(i16, u32)] {
+        &self.errors
+    }
+
+    /// An error code is about to be written.
+    #[inline]
+    pub(crate) fn note_error(&mut self, code: i16) {
+        if code != 0 {
+            self.count_error(code);
+        }
+    }
+
+    #[cold]
+    fn count_error(&mut self, code: i16) {
+        match self.errors.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, times)) => *times = times.saturating_add(1),
+            None => self.errors.push((code, 1)),
+        }
     }
 
     /// The present position, to [`Writer::rewind`] to or to [`Writer::end_frame`] from.

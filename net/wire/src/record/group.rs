@@ -255,6 +255,31 @@ mod tests {
         assert_eq!((old.expire_timestamp, old.leader_epoch), (9, -1));
     }
 
+    /// As Kafka 4.3.1 wrote it. It says that the member does not speak the classic protocol, where
+    /// silence would say that it does.
+    #[test]
+    fn a_member_is_written_as_kafka_does() {
+        let key = ConsumerMemberKey { group: "g".into(), member: "m".into() };
+        let value = ConsumerMemberMetadataValue {
+            client_id: "c".into(),
+            client_host: "/h".into(),
+            subscribed_topic_names: vec!["t".into()],
+            subscribed_topic_regex: Some(String::new()),
+            rebalance_timeout_ms: 300_000,
+            classic_member_metadata: None,
+            ..ConsumerMemberMetadataValue::default()
+        };
+        let member = GroupRecord::ConsumerMember(key, Some(value));
+        let bytes = member.value().expect("fits").expect("no tombstone");
+        assert_eq!(bytes, b"\0\0\0\0\x02c\x03/h\x02\x02t\x01\0\x04\x93\xe0\0\x01\0\x01\0");
+        assert_eq!(rewritten(&member), member);
+        let silent = bytes.strip_suffix(b"\x01\0\x01\0").expect("as above");
+        let silent = [silent, b"\0"].concat();
+        let silent = GroupRecord::decode(&member.key().expect("fits"), Some(&silent));
+        let Ok(GroupRecord::ConsumerMember(_, Some(silent))) = silent else { panic!("{silent:?}") };
+        assert_eq!(silent.classic_member_metadata, Some(ClassicMemberMetadata::default()));
+    }
+
     #[test]
     fn a_tombstone_comes_back() {
         let key = GroupMetadataKey { group: "g".into() };

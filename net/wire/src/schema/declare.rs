@@ -153,7 +153,7 @@ macro_rules! declare_struct {
                     if at.flexible {
                         scope::read_tagged(cur, |_tag, _value| {
                             $( if Fields::$field.takes(_tag, at) {
-                                this.$field = Fields::$field.read_value(_value, at)?;
+                                this.$field = Fields::$field.read_tagged(_value, at)?;
                                 return Ok(true);
                             } )*
                             Ok(false)
@@ -205,6 +205,17 @@ macro_rules! declare_struct {
 
                 fn write_null(w: &mut scope::Writer, _: scope::At) {
                     w.i8(-1);
+                }
+
+                fn read_nullable_tagged(
+                    cur: &mut scope::Cursor<$lt>,
+                    at: scope::At,
+                ) -> Result<Option<Self>, scope::DecodeError> {
+                    scope::read_nullable_tagged(cur, at)
+                }
+
+                fn write_null_tagged(w: &mut scope::Writer, _: scope::At) {
+                    w.uvarint(0);
                 }
             }
         };
@@ -317,7 +328,7 @@ pub(crate) mod scope {
     pub(crate) use crate::error::{DecodeError, EncodeError};
     pub(crate) use crate::schema::{
         At, Message, Nullable, Shape, Spec, StructShape, Value, decode, encode, read_nullable,
-        read_tagged,
+        read_nullable_tagged, read_tagged,
     };
     pub(crate) use crate::writer::Writer;
 

@@ -61,8 +61,10 @@ wire! {
         /// How long it may take to give partitions up, milliseconds.
         rebalance_timeout_ms: i32 = -1,
         server_assignor: Option<String> = None,
-        /// Of a member that speaks the classic protocol.
-        classic_member_metadata: Option<ClassicMemberMetadata> [tag 0] = None,
+        /// Of a member that speaks the classic protocol. Kafka takes the field's absence for one
+        /// that does, so null has to be said.
+        classic_member_metadata: Option<ClassicMemberMetadata> [tag 0]
+            = Some(ClassicMemberMetadata::default()),
     }
 
     /// What a member says in the classic protocol.
