@@ -37,6 +37,10 @@ pub enum Resource {
     Topic,
     /// A broker, or all of them.
     Broker,
+    /// A group.
+    Group,
+    /// A telemetry subscription.
+    Subscription,
 }
 
 impl Op {
@@ -108,6 +112,8 @@ fn list(
     let key: Option<&Key> = match resource {
         Resource::Topic => keys::topic_key(name),
         Resource::Broker => keys::broker_key(name),
+        // As in Kafka, although a subscription's patterns are a list.
+        Resource::Group | Resource::Subscription => None,
     };
     if key.is_none() && resource == Resource::Broker {
         let hint = keys::hint(name, keys::broker_keys());

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::group;
 use crate::keys;
 use crate::layer::{Found, Source};
 use crate::node::Config;
@@ -70,23 +71,52 @@ impl Config {
         let topic = |key: &'static Key| {
             let mut described = self.describe(key);
             if let Some(value) = topic::set(key, overrides) {
-                let value = shown(key, &value);
-                described.value.clone_from(&value);
-                described.source = Source::DynamicTopic;
-                described.synonyms.insert(
-                    0,
-                    DescribedSynonym { name: key.name, value, source: Source::DynamicTopic },
-                );
+                described.set(key, &value, Source::DynamicTopic);
             }
             described
         };
         keys::topic_keys().map(topic).collect()
     }
 
+    /// Every key of a group with these overrides.
+    #[must_use]
+    pub fn describe_group(&self, overrides: &BTreeMap<String, String>) -> Vec<Described> {
+        self.describe_with(keys::group_keys(), overrides, Source::DynamicGroup)
+    }
+
+    /// Every key of a telemetry subscription with these overrides.
+    #[must_use]
+    pub fn describe_subscription(&self, overrides: &BTreeMap<String, String>) -> Vec<Described> {
+        self.describe_with(keys::subscription_keys(), overrides, Source::DynamicSubscription)
+    }
+
+    fn describe_with(
+        &self,
+        keys: impl Iterator<Item = &'static Key>,
+        overrides: &BTreeMap<String, String>,
+        source: Source,
+    ) -> Vec<Described> {
+        let described = keys.map(|key| {
+            let mut described = self.describe(key);
+            // As if Kafka's broker key were there and nobody had set it.
+            described.synonyms.extend(key.stands_for.map(|name| DescribedSynonym {
+                name,
+                value: shown(key, &key.default_value()),
+                source: Source::Default,
+            }));
+            if let Some(value) = group::set(key, overrides) {
+                described.set(key, &value, source);
+            }
+            described
+        });
+        described.collect()
+    }
+
     fn describe(&self, key: &'static Key) -> Described {
         let found = self.layers().values(key);
         // As Kafka, `log.retention.ms` is null while only `log.retention.hours` is set.
-        let own = |found: &Found| key.scope == Scope::Topic || found.key.name == key.name;
+        let of_broker = matches!(key.scope, Scope::Fixed | Scope::PerBroker | Scope::ClusterWide);
+        let own = |found: &Found| !of_broker || found.key.name == key.name;
         let first = found.iter().position(own);
         let synonyms: Vec<_> = found[first.unwrap_or(found.len())..]
             .iter()
@@ -110,6 +140,16 @@ impl Config {
             synonyms,
             doc: key.doc,
         }
+    }
+}
+
+impl Described {
+    /// The thing itself sets the key.
+    fn set(&mut self, key: &Key, value: &Value, source: Source) {
+        let value = shown(key, value);
+        self.value.clone_from(&value);
+        self.source = source;
+        self.synonyms.insert(0, DescribedSynonym { name: key.name, value, source });
     }
 }
 

@@ -28,24 +28,11 @@ pub fn reference() -> String {
         }
     }
     page.push_str(TOPICS);
-    for (group, keys) in grouped(keys::topic_keys()) {
-        page.push_str(&format!(
-            "\n### {group}\n\n| key | default | allowed | default from | |\n|---|---|---|---|---|\n"
-        ));
-        for key in keys {
-            let from: Vec<_> = key.synonyms.iter().map(|synonym| code(synonym.name)).collect();
-            line(
-                &mut page,
-                &[
-                    &code(key.name),
-                    &default(key),
-                    &allowed(key),
-                    &from.join(", else "),
-                    &meaning(key),
-                ],
-            );
-        }
-    }
+    set_on(&mut page, keys::topic_keys());
+    page.push_str(GROUPS);
+    set_on(&mut page, keys::group_keys());
+    page.push_str(SUBSCRIPTIONS);
+    set_on(&mut page, keys::subscription_keys());
     page.push_str(REFUSED);
     for (why, rules) in foreign::RULES {
         let rule = |rule: &&str| match rule.ends_with('.') {
@@ -56,6 +43,28 @@ pub fn reference() -> String {
         line(&mut page, &[&rules.join(" "), why]);
     }
     page
+}
+
+/// Keys of things that follow broker keys where they do not say otherwise.
+fn set_on(page: &mut String, keys: impl Iterator<Item = &'static Key>) {
+    for (group, keys) in grouped(keys) {
+        page.push_str(&format!(
+            "\n### {group}\n\n| key | default | allowed | default from | |\n|---|---|---|---|---|\n"
+        ));
+        for key in keys {
+            let from: Vec<_> = key.synonyms.iter().map(|synonym| code(synonym.name)).collect();
+            line(
+                page,
+                &[
+                    &code(key.name),
+                    &default(key),
+                    &allowed(key),
+                    &from.join(", else "),
+                    &meaning(key),
+                ],
+            );
+        }
+    }
 }
 
 /// `odradek.toml`: every broker key with its default, commented out.
@@ -110,7 +119,7 @@ fn changes(key: &Key) -> &'static str {
     match key.scope {
         Scope::Fixed => "at start",
         Scope::PerBroker => "any time, per broker",
-        Scope::ClusterWide | Scope::Topic => "any time",
+        Scope::ClusterWide | Scope::Topic | Scope::Group | Scope::Subscription => "any time",
     }
 }
 
@@ -265,6 +274,21 @@ const TOPICS: &str = "
 
 Set on a topic when it is created or later. A topic that does not set a key follows the broker keys
 named under *default from*.
+";
+
+const GROUPS: &str = "
+## Groups
+
+Set on a group (`kafka-configs --entity-type groups --entity-name GROUP --alter …`), which need not
+exist yet; in force from its members' next heartbeats. A group that does not set a key follows the
+broker key named under *default from*.
+";
+
+const SUBSCRIPTIONS: &str = "
+## Client metrics
+
+Set on a telemetry subscription (`kafka-client-metrics`, `kafka-configs --entity-type
+client-metrics`).
 ";
 
 const REFUSED: &str = "

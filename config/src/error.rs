@@ -32,6 +32,26 @@ pub enum ConfigError {
         /// A key that was probably meant, or why the key is not known.
         hint: Option<String>,
     },
+    /// No group has such a key.
+    #[error("Unknown group config name: {key}")]
+    UnknownGroupKey {
+        /// The key as sent.
+        key: String,
+    },
+    /// No telemetry subscription has such a key. INVALID_REQUEST.
+    #[error("Unknown client metrics configuration: {key}")]
+    UnknownSubscriptionKey {
+        /// The key as sent.
+        key: String,
+    },
+    /// Clients cannot be asked that often or that seldom. INVALID_REQUEST.
+    #[error(
+        "Invalid value {value} for interval.ms, interval must be between 100 and 3600000 (1 hour)"
+    )]
+    SubscriptionInterval {
+        /// The value, milliseconds.
+        value: i64,
+    },
     /// The value is of the wrong type or outside its range.
     #[error("Invalid value {} for configuration {key}: {problem}", .problem.part().unwrap_or(value))]
     Invalid {

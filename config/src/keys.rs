@@ -13,6 +13,8 @@
 //! | [`broker::BROKER`] | fields of [`Settings`] | set on a broker, read by its code |
 //! | [`defaults::DEFAULTS`] | nothing | set on a broker, read through the topic keys that name them as synonyms |
 //! | [`inert::INERT`] | nothing | set on a broker in Kafka, without effect here |
+//! | [`group::CONSUMER`] | fields of [`GroupConfig`] | set on a group |
+//! | [`group::OTHER`], [`group::SUBSCRIPTION`] | nothing | set on a group or a telemetry subscription in Kafka, without effect here |
 //! | [`foreign`] | refusals | keys of Kafka's that Odradek does not have, and why |
 //!
 //! Columns are the types of the module `value`; what follows the default are the `const` methods of
@@ -21,10 +23,12 @@
 pub mod broker;
 pub mod defaults;
 pub mod foreign;
+pub mod group;
 pub mod inert;
 pub mod topic;
 
 pub use broker::Settings;
+pub use group::GroupConfig;
 pub use topic::TopicConfig;
 
 use crate::table::Key;
@@ -174,6 +178,28 @@ pub fn broker_keys() -> impl Iterator<Item = &'static Key> {
 /// Every key of a topic.
 pub fn topic_keys() -> impl Iterator<Item = &'static Key> {
     topic::TOPIC.iter()
+}
+
+/// Every key of a group.
+pub fn group_keys() -> impl Iterator<Item = &'static Key> {
+    group::CONSUMER.iter().chain(group::OTHER)
+}
+
+/// The group key of that name.
+#[must_use]
+pub fn group_key(name: &str) -> Option<&'static Key> {
+    group_keys().find(|key| key.name == name)
+}
+
+/// Every key of a telemetry subscription.
+pub fn subscription_keys() -> impl Iterator<Item = &'static Key> {
+    group::SUBSCRIPTION.iter()
+}
+
+/// The key of a telemetry subscription of that name.
+#[must_use]
+pub fn subscription_key(name: &str) -> Option<&'static Key> {
+    subscription_keys().find(|key| key.name == name)
 }
 
 /// The broker key of that name.

@@ -21,6 +21,12 @@ pub enum Source {
     StaticBroker,
     /// Set by nobody.
     Default,
+    /// Set on the logger.
+    DynamicLogger,
+    /// Set on the telemetry subscription.
+    DynamicSubscription,
+    /// Set on the group.
+    DynamicGroup,
 }
 
 impl Source {
@@ -33,6 +39,9 @@ impl Source {
             Self::DynamicDefaultBroker => 3,
             Self::StaticBroker => 4,
             Self::Default => 5,
+            Self::DynamicLogger => 6,
+            Self::DynamicSubscription => 7,
+            Self::DynamicGroup => 8,
         }
     }
 
@@ -45,6 +54,9 @@ impl Source {
             Self::DynamicDefaultBroker => "DYNAMIC_DEFAULT_BROKER_CONFIG",
             Self::StaticBroker => "STATIC_BROKER_CONFIG",
             Self::Default => "DEFAULT_CONFIG",
+            Self::DynamicLogger => "DYNAMIC_BROKER_LOGGER_CONFIG",
+            Self::DynamicSubscription => "DYNAMIC_CLIENT_METRICS_CONFIG",
+            Self::DynamicGroup => "DYNAMIC_GROUP_CONFIG",
         }
     }
 }
@@ -80,7 +92,10 @@ impl Layers {
     /// The value that is set for `key` in one layer, or its row's default.
     fn at(&self, key: &Key, source: Source) -> Option<Value> {
         match source {
-            Source::DynamicTopic => None,
+            Source::DynamicTopic
+            | Source::DynamicLogger
+            | Source::DynamicSubscription
+            | Source::DynamicGroup => None,
             Source::DynamicBroker => self.broker.get(key.name).cloned(),
             Source::DynamicDefaultBroker => self.cluster.get(key.name).cloned(),
             Source::StaticBroker => self.fixed.get(key.name).map(|fixed| fixed.value.clone()),
@@ -121,7 +136,9 @@ impl Layers {
 
 /// The broker keys that `key` takes its value from, with the factor to its unit.
 fn chain(key: &'static Key) -> Vec<(&'static Key, i64)> {
-    if key.synonyms.is_empty() && key.scope != Scope::Topic {
+    if key.synonyms.is_empty()
+        && matches!(key.scope, Scope::Fixed | Scope::PerBroker | Scope::ClusterWide)
+    {
         return vec![(key, 1)];
     }
     let row = |synonym: &Synonym| {

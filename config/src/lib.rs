@@ -15,6 +15,7 @@
 //! place. A changed setting is a new [`Config`], handed to whoever needs it.
 
 pub mod alter;
+pub mod cpus;
 pub mod docs;
 pub mod keys;
 pub mod listener;
@@ -23,6 +24,7 @@ mod choice;
 mod describe;
 mod error;
 mod file;
+mod group;
 mod layer;
 mod load;
 mod memory;
@@ -36,7 +38,8 @@ pub use choice::{
 };
 pub use describe::{Described, DescribedSynonym};
 pub use error::{ConfigError, LoadError, LoadErrors, Origin, Problem};
-pub use keys::{Settings, TopicConfig};
+pub use group::{validate_group_change, validate_subscription};
+pub use keys::{GroupConfig, Settings, TopicConfig};
 pub use layer::Source;
 pub use load::ConfigBuilder;
 pub use memory::CoreMemory;

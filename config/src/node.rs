@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{ConfigError, LoadError, Origin, Problem};
-use crate::keys::{self, Settings, broker};
+use crate::group;
+use crate::keys::{self, Settings};
 use crate::layer::{Layers, Static};
 use crate::listener::{self, Advertised, Listener};
 use crate::load::ConfigBuilder;
@@ -32,6 +33,7 @@ struct Inner {
     advertised: Vec<Advertised>,
     log_dirs: Vec<PathBuf>,
     cpus: Vec<usize>,
+    interrupt_cpus: Vec<usize>,
 }
 
 /// Which brokers a dynamic key is set for.
@@ -60,7 +62,9 @@ impl Config {
         };
         let listeners = listener::listeners(&settings).map_err(fault)?;
         let advertised = listener::advertised(&settings, &listeners).map_err(fault)?;
-        let cpus = broker::parse_cpus(&settings.cores_cpus).expect("checked when it was set");
+        let list = |text: &str| crate::cpus::parse(text).expect("checked when it was set");
+        let (cpus, interrupt_cpus) =
+            (list(&settings.cores_cpus), list(&settings.cores_interrupts_cpus));
         if !cpus.is_empty() && settings.cores_count as usize > cpus.len() {
             let message = format!(
                 "cores.count = {}: cores.cpus names only {} CPUs; leave one of the keys out",
@@ -69,10 +73,19 @@ impl Config {
             );
             return Err(fault(("cores.count", message)));
         }
+        group::check_defaults(&layers).map_err(fault)?;
         let log_dirs = settings.log_dirs.iter().map(PathBuf::from).collect();
         let topic_defaults = topic_defaults(&layers);
-        let inner =
-            Inner { settings, layers, topic_defaults, listeners, advertised, log_dirs, cpus };
+        let inner = Inner {
+            settings,
+            layers,
+            topic_defaults,
+            listeners,
+            advertised,
+            log_dirs,
+            cpus,
+            interrupt_cpus,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -111,6 +124,7 @@ impl Config {
             advertised: self.inner.advertised.clone(),
             log_dirs: self.inner.log_dirs.clone(),
             cpus: self.inner.cpus.clone(),
+            interrupt_cpus: self.inner.interrupt_cpus.clone(),
         };
         (Self { inner: Arc::new(inner) }, errors)
     }
@@ -137,6 +151,12 @@ impl Config {
     #[must_use]
     pub fn cpus(&self) -> &[usize] {
         &self.inner.cpus
+    }
+
+    /// `cores.interrupts.cpus`: where devices' interrupts are sent; empty leaves them alone.
+    #[must_use]
+    pub fn interrupt_cpus(&self) -> &[usize] {
+        &self.inner.interrupt_cpus
     }
 
     /// How many cores to run where the process may use `available` CPUs; at least 1.
@@ -275,7 +295,9 @@ fn dynamic_key(scope: BrokerScope, name: &str) -> Result<&'static Key, ConfigErr
         return Err(ConfigError::UnknownBrokerKey { key: name.to_owned(), hint });
     };
     match (key.scope, scope) {
-        (Scope::Fixed | Scope::Topic, _) => Err(ConfigError::NotDynamic { keys: vec![key.name] }),
+        (Scope::Fixed | Scope::Topic | Scope::Group | Scope::Subscription, _) => {
+            Err(ConfigError::NotDynamic { keys: vec![key.name] })
+        }
         (Scope::PerBroker, BrokerScope::ClusterDefault) => {
             Err(ConfigError::NotClusterWide { keys: vec![key.name] })
         }

@@ -27,6 +27,8 @@ pub struct Key {
     /// Broker keys that give a topic key (or a broker key of a coarser unit) its value, in order
     /// of precedence.
     pub synonyms: &'static [Synonym],
+    /// Kafka's broker key that gives the default and that Odradek does not have; shown as a synonym.
+    pub stands_for: Option<&'static str>,
     /// What the key does; ends with a period.
     pub doc: &'static str,
     /// What the example file shows where there is no default.
@@ -92,6 +94,10 @@ pub enum Scope {
     ClusterWide,
     /// On a topic.
     Topic,
+    /// On a group.
+    Group,
+    /// On a telemetry subscription.
+    Subscription,
 }
 
 /// Whether setting a key has an effect.
@@ -146,6 +152,7 @@ impl Key {
             scope: Scope::Topic,
             standing: Standing::Honoured,
             synonyms: &[],
+            stands_for: None,
             doc: "",
             example: "",
             check: Check::Any,
@@ -216,6 +223,31 @@ impl Key {
 
     pub(crate) const fn from(mut self, synonyms: &'static [Synonym]) -> Self {
         self.synonyms = synonyms;
+        self
+    }
+
+    pub(crate) const fn of_group(mut self) -> Self {
+        self.scope = Scope::Group;
+        self
+    }
+
+    /// Of a share group, where Kafka has this key of a broker for the default.
+    pub(crate) const fn of_share_group(self, default: &'static str) -> Self {
+        self.of_group().stands_for(default).inert("share groups are not built yet")
+    }
+
+    /// Of a streams group, likewise.
+    pub(crate) const fn of_streams_group(self, default: &'static str) -> Self {
+        self.of_group().stands_for(default).inert("streams groups are not built yet")
+    }
+
+    pub(crate) const fn of_subscription(mut self) -> Self {
+        self.scope = Scope::Subscription;
+        self
+    }
+
+    pub(crate) const fn stands_for(mut self, name: &'static str) -> Self {
+        self.stands_for = Some(name);
         self
     }
 

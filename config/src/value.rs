@@ -23,6 +23,14 @@ pub enum Value {
 }
 
 impl Value {
+    /// The whole number; 0 of anything else.
+    pub(crate) fn number(&self) -> i64 {
+        match self {
+            Self::Int(n) => *n,
+            _ => 0,
+        }
+    }
+
     /// Kafka's text form; `None` for null.
     #[must_use]
     pub fn text(&self) -> Option<String> {

@@ -97,3 +97,30 @@ fn every_key_is_described() {
     assert_eq!(config.describe_topic(&set(&[])).len(), keys::topic_keys().count());
     assert_eq!(config.describe_broker().len(), keys::broker_keys().count());
 }
+
+/// What Kafka 4.3.1 answered with the same settings.
+#[test]
+fn groups_and_subscriptions_are_described() {
+    let all = Config::default().describe_group(&set(&[("consumer.session.timeout.ms", "50000")]));
+    assert_eq!(all.len(), 17);
+    let session = find(all.clone(), "consumer.session.timeout.ms");
+    assert_eq!((session.value.as_deref(), session.source), (Some("50000"), Source::DynamicGroup));
+    assert_eq!(
+        synonyms(&session),
+        [
+            "DYNAMIC_GROUP_CONFIG:consumer.session.timeout.ms=50000",
+            "DEFAULT_CONFIG:group.consumer.session.timeout.ms=45000",
+        ]
+    );
+    let limit = find(all, "share.delivery.count.limit");
+    assert_eq!((limit.source, limit.read_only), (Source::Default, false));
+    assert_eq!(synonyms(&limit), ["DEFAULT_CONFIG:group.share.delivery.count.limit=5"]);
+
+    let all = Config::default().describe_subscription(&set(&[("match", "client_id=b")]));
+    let pattern = find(all.clone(), "match");
+    assert_eq!(pattern.source, Source::DynamicSubscription);
+    assert_eq!(synonyms(&pattern), ["DYNAMIC_CLIENT_METRICS_CONFIG:match=client_id=b"]);
+    let interval = find(all.clone(), "interval.ms");
+    assert_eq!((interval.value.as_deref(), synonyms(&interval)), (Some("300000"), vec![]));
+    assert_eq!(find(all, "metrics").value.as_deref(), Some(""));
+}

@@ -117,6 +117,9 @@ keys! {
         "log.cleaner.io.max.bytes.per.second" log_cleaner_io_max_bytes_per_second: Double = 1.7976931348623157e308,
             dynamic,
             "Most bytes per second that compaction reads and writes, over all cores; whatever it says, compaction takes half of a core's time at most.";
+        "replica.alter.log.dirs.io.max.bytes.per.second" replica_alter_log_dirs_io_max_bytes_per_second: Bytes = 9_223_372_036_854_775_807,
+            min(0), dynamic,
+            "Most bytes per second that are copied of partitions on their way from one log directory to another, over all cores; whatever it says, that takes half of a core's time at most.";
         "log.cleaner.backoff.ms" log_cleaner_backoff_ms: Millis = 15_000, min(0), dynamic,
             "How often each core looks for a log to compact when there was none.";
     }
@@ -150,6 +153,9 @@ keys! {
         "group.consumer.regex.refresh.interval.ms" group_consumer_regex_refresh_interval_ms: IntMillis = 600_000,
             min(10_000), fixed,
             "How often regular expressions of consumer groups are looked through although no topic has come or gone.";
+        "group.consumer.migration.policy" group_consumer_migration_policy: Text = "bidirectional",
+            checked(migration_policy, MIGRATION_POLICIES), fixed,
+            "Which groups with members may change their protocol while these go on: classic ones to KIP-848's (`upgrade`), back (`downgrade`), both (`bidirectional`) or none (`disabled`).";
         "odradek.group.memory.bytes" odradek_group_memory_bytes: Bytes = 268_435_456, min(1_048_576), fixed,
             "Memory over all cores for groups, their members and offsets; beyond it new ones are refused.";
         "offset.metadata.max.bytes" offset_metadata_max_bytes: Count = 4_096, min(0), fixed,
@@ -198,6 +204,10 @@ keys! {
             "Cores to run on, one thread each; 0 is one for each of `cores.cpus`, or for each CPU that the process may use.";
         "cores.cpus" cores_cpus: Text = "", checked(cpus, CPUS), fixed,
             "CPUs that the cores are pinned to, as `0-3,8`; empty leaves the threads to the scheduler.";
+        "cores.numa.node" cores_numa_node: Int = -1, range(-1, 1_023), fixed,
+            "NUMA node to stay in: cores are pinned to its CPUs, and their memory is its own; -1 for all. To use several nodes, run a broker on each.";
+        "cores.interrupts.cpus" cores_interrupts_cpus: Text = "", checked(cpus, CPUS), fixed,
+            "CPUs that the devices' interrupts are sent to when the broker starts, as `0,4`, so that they do not disturb pinned cores; needs root. Empty leaves them where they are.";
         "cores.spin.us" cores_spin_us: Count = 0, range(0, 1_000_000), fixed,
             "Microseconds for which a pinned core that has nothing to do looks for work before it sleeps: shorter waits, more CPU.";
         "cores.memory.bytes" cores_memory_bytes: Bytes = 402_653_184, min(33_554_432), fixed,
@@ -221,12 +231,35 @@ keys! {
         "log.level" log_level: LogLevel = "info", one_of(LogLevel::NAMES), fixed,
             "Least severe log lines that are written.";
     }
+
+    "Metrics and health" {
+        "odradek.admin.listener" odradek_admin_listener: Text = "127.0.0.1:9644",
+            checked(admin_listener, ADMIN_LISTENER), fixed,
+            "Address for `/metrics`, `/healthz` and `/readyz` over HTTP, as `HOST:PORT`: port 0 takes any free port, empty is none. It is open to whoever reaches it. A broker whose address is taken does not start, but where this key is not set: then it goes without, so that several run on one machine.";
+        "odradek.metrics.topics.max" odradek_metrics_topics_max: Count = 500, range(0, 100_000), fixed,
+            "Topics that have metrics of their own; those of the rest are added up as `topic=\"other\"`.";
+        "odradek.metrics.lags.max" odradek_metrics_lags_max: Count = 1_000, range(0, 100_000), fixed,
+            "Pairs of group and topic whose lag is told; of the rest only how many there are.";
+    }
 }
 
 const CLUSTER_ID: &str = "22 characters of base64url, as `odradek` or kafka-storage make them";
 const LOG_DIRS: &str = "a list of directories";
 const LISTENERS: &str = "a list of `NAME://HOST:PORT`, IPv6 in brackets";
 const PROTOCOL_MAP: &str = "a list of `NAME:PLAINTEXT`";
+const ADMIN_LISTENER: &str = "`HOST:PORT`, IPv6 in brackets, or empty";
+const MIGRATION_POLICIES: &str =
+    "one of (case insensitive): DISABLED, DOWNGRADE, UPGRADE, BIDIRECTIONAL";
+
+fn migration_policy(value: &Value) -> Result<(), Problem> {
+    let Value::Text(policy) = value else { return Ok(()) };
+    let names = ["disabled", "downgrade", "upgrade", "bidirectional"];
+    match names.iter().any(|name| name.eq_ignore_ascii_case(policy)) {
+        true => Ok(()),
+        false => Err(Problem::Text(format!("String must be {MIGRATION_POLICIES}"))),
+    }
+}
+
 const CPUS: &str = "a list of CPU numbers and ranges, as `0-3,8`";
 
 /// A UUID in Kafka's text form: 128 bits in 22 characters, so the last one carries 2 bits.
@@ -258,30 +291,16 @@ fn protocol_map(value: &Value) -> Result<(), Problem> {
     listener::parse_protocol_map(text).map(drop).map_err(Problem::Text)
 }
 
-fn cpus(value: &Value) -> Result<(), Problem> {
+fn admin_listener(value: &Value) -> Result<(), Problem> {
     let Value::Text(text) = value else { return Ok(()) };
-    parse_cpus(text).map(drop).ok_or_else(|| Problem::Text(format!("Value must be {CPUS}")))
+    if text.is_empty() {
+        return Ok(());
+    }
+    let parsed = listener::parse_host_port(text);
+    parsed.map(drop).map_err(|why| Problem::Text(format!("{why}; write {ADMIN_LISTENER}")))
 }
 
-/// The CPUs of a list such as `0-3,8`, in the order named; none of the list is malformed, too
-/// long or names one twice.
-pub(crate) fn parse_cpus(text: &str) -> Option<Vec<usize>> {
-    /// More than any machine has; keeps a typing error from filling memory.
-    const CPU_MAX: usize = 4_095;
-
-    let mut cpus = Vec::new();
-    for part in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        if first > last || last > CPU_MAX {
-            return None;
-        }
-        for cpu in first..=last {
-            if cpus.contains(&cpu) {
-                return None;
-            }
-            cpus.push(cpu);
-        }
-    }
-    Some(cpus)
+fn cpus(value: &Value) -> Result<(), Problem> {
+    let Value::Text(text) = value else { return Ok(()) };
+    crate::cpus::parse(text).map(drop).ok_or_else(|| Problem::Text(format!("Value must be {CPUS}")))
 }

@@ -1,6 +1,8 @@
-//! Broker keys that are defaults of topic keys, and coarser units of the same.
+//! Broker keys that are defaults of topic keys, and coarser units of the same; and limits of group
+//! keys.
 //!
-//! No code reads them by name: a topic's effective value follows its row's synonyms.
+//! No code reads them by name: a topic's effective value follows its row's synonyms, and a group's
+//! is judged by the table of limits in `config::group`.
 
 use super::keys;
 use super::topic::{GROWS_BY_STEPS, HOUR_MS, MINUTE_MS, NO_TIERS};
@@ -115,6 +117,21 @@ keys! {
             "Default of `flush.ms`; where it is not set, `log.flush.scheduler.interval.ms` is.";
         "log.flush.scheduler.interval.ms": Millis = 9_223_372_036_854_775_807, min(0), fixed,
             "Stands in for `log.flush.interval.ms`; there is no separate flusher that it could pace.";
+    }
+
+    "Limits of what is set on single groups" {
+        "group.consumer.min.session.timeout.ms": IntMillis = 45_000, min(1), fixed,
+            "Shortest `consumer.session.timeout.ms` that may be set on a group.";
+        "group.consumer.max.session.timeout.ms": IntMillis = 60_000, min(1), fixed,
+            "Longest `consumer.session.timeout.ms` that may be set on a group.";
+        "group.consumer.min.heartbeat.interval.ms": IntMillis = 5_000, min(1), fixed,
+            "Shortest `consumer.heartbeat.interval.ms` that may be set on a group.";
+        "group.consumer.max.heartbeat.interval.ms": IntMillis = 15_000, min(1), fixed,
+            "Longest `consumer.heartbeat.interval.ms` that may be set on a group.";
+        "group.consumer.min.assignment.interval.ms": IntMillis = 0, min(0), fixed,
+            "Shortest `consumer.assignment.interval.ms` that may be set on a group.";
+        "group.consumer.max.assignment.interval.ms": IntMillis = 15_000, min(0), fixed,
+            "Longest `consumer.assignment.interval.ms` that may be set on a group.";
     }
 }
 

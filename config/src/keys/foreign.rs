@@ -42,20 +42,6 @@ pub(crate) const RULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("keys for one listener are not built yet; set the key for all of them", &["listener.name."]),
-    (
-        "single groups have no settings of their own yet; these bound them",
-        &[
-            "group.consumer.max.assignment.interval.ms",
-            "group.consumer.max.heartbeat.interval.ms",
-            "group.consumer.max.session.timeout.ms",
-            "group.consumer.min.",
-            "consumer.",
-        ],
-    ),
-    (
-        "a group with members does not change between the classic and the consumer protocol yet",
-        &["group.consumer.migration.policy"],
-    ),
     ("both group protocols are always served", &["group.coordinator.rebalance.protocols"]),
     (
         "groups live on the cores; they have no threads or buffers of their own",

@@ -5,7 +5,7 @@ use crate::table::{Kind, Scope, Standing};
 use crate::value::{self, Value};
 
 fn all() -> Vec<&'static Key> {
-    broker_keys().chain(topic_keys()).collect()
+    broker_keys().chain(topic_keys()).chain(group_keys()).chain(subscription_keys()).collect()
 }
 
 #[test]
@@ -45,7 +45,10 @@ fn docs_are_sentences() {
 #[test]
 fn scopes_follow_the_tables() {
     assert!(topic_keys().all(|key| key.scope == Scope::Topic));
-    assert!(broker_keys().all(|key| key.scope != Scope::Topic));
+    assert!(group_keys().all(|key| key.scope == Scope::Group));
+    assert!(subscription_keys().all(|key| key.scope == Scope::Subscription));
+    let own = [Scope::Fixed, Scope::PerBroker, Scope::ClusterWide];
+    assert!(broker_keys().all(|key| own.contains(&key.scope)));
 }
 
 #[test]
@@ -64,7 +67,7 @@ fn synonyms_lead_to_broker_keys_with_the_same_default() {
                 (value != Value::Null).then(|| value.scaled(synonym.scale))
             })
             .collect();
-        if key.scope == Scope::Topic && !key.synonyms.is_empty() {
+        if matches!(key.scope, Scope::Topic | Scope::Group) && !key.synonyms.is_empty() {
             assert_eq!(ends, [key.default_value()], "{}", key.name);
         }
     }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::cpus;
 use super::machine::Machine;
+use config::cpus;
 
 /// What to set, and what else to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,6 +90,8 @@ impl Advice {
         let why =
             "Pinned cores have their CPUs to themselves: they look for work before they sleep.";
         self.set("cores.spin.us", "50", why);
+        let why = "Where interrupts are sent at every start, if the broker runs as root.";
+        self.set("cores.interrupts.cpus", format!("{:?}", cpus::list(&left)), why);
         self.pinned(machine, &left, &taken);
     }
 
@@ -114,7 +116,7 @@ impl Advice {
                  records cross between them; one broker per node avoids that",
                 cpus::list(&nodes)
             );
-            let bind = format!("numactl --cpunodebind={first} --membind={first} odradek serve …");
+            let bind = format!("odradek serve --set cores.numa.node={first} --set cores.cpus= …");
             self.remedy(finding, &[&bind]);
         }
         let slow = |cpu: &usize| {

@@ -6,7 +6,7 @@ use std::{fmt, fs};
 
 use anyhow::{Context, Result};
 
-use super::cpus;
+use config::cpus;
 
 /// A machine, as far as a broker is concerned.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +58,8 @@ impl Machine {
     pub(super) fn inspect(root: &Path, data: &Path) -> Result<Self> {
         let read = |path: &str| fs::read_to_string(root.join(path)).ok();
         let status = read("proc/self/status").context("/proc/self/status cannot be read")?;
-        let allowed = value(&status, "Cpus_allowed_list:").map(cpus::parse).unwrap_or_default();
+        let allowed =
+            value(&status, "Cpus_allowed_list:").and_then(cpus::parse).unwrap_or_default();
         let total = read("proc/meminfo")
             .and_then(|text| value(&text, "MemTotal:")?.split(' ').next()?.parse::<u64>().ok());
         let memory = total.map_or(0, |kib| kib * 1024);

@@ -1,7 +1,6 @@
 //! `odradek tune`: looks at the machine and says how to run a broker on it.
 
 mod advice;
-mod cpus;
 mod machine;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,6 @@ use std::path::Path;
 use config::Config;
 
 use super::advice::{Advice, Remedy, Sync, advise};
-use super::cpus;
 use super::machine::{Cpu, Disk, Machine};
 
 const SSD: &str = "vda";
@@ -44,16 +43,6 @@ fn remedy(machine: &Machine, sync: Option<Sync>) -> Remedy {
     let advice = advise(machine, Path::new("/data"), sync);
     assert_eq!(advice.remedies.len(), 1, "{advice:?}");
     advice.remedies[0].clone()
-}
-
-#[test]
-fn lists_of_cpus() {
-    for (text, cpus) in [("0-3,8", vec![0, 1, 2, 3, 8]), ("5", vec![5]), ("0,2", vec![0, 2])] {
-        assert_eq!(cpus::parse(text), cpus);
-        assert_eq!(cpus::list(&cpus), text);
-    }
-    assert_eq!(cpus::parse(" 1-2\n"), [1, 2]);
-    assert!(cpus::parse("").is_empty() && cpus::list(&[]).is_empty());
 }
 
 #[test]
