@@ -72,6 +72,23 @@ pub const SUPPORTED: [Feature; 7] = [
     Feature { name: "transaction.version", min: 0, max: 2, default: 2 },
 ];
 
+/// A level that needs another feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    /// The feature.
+    pub name: &'static str,
+    /// Its level.
+    pub level: i16,
+    /// What that needs.
+    pub other: &'static str,
+    /// At least at this level.
+    pub other_level: i16,
+}
+
+/// All that there are.
+pub const DEPENDENCIES: &[Dependency] =
+    &[Dependency { name: ELR_VERSION, level: 1, other: METADATA_VERSION, other_level: 23 }];
+
 /// Checks that every level in force is known here.
 ///
 /// # Errors
@@ -142,6 +159,14 @@ impl MetadataVersion {
     #[must_use]
     pub fn bumps_epoch_on_shrink(self) -> bool {
         self.0 < 12
+    }
+
+    /// Whether a level after `lower`, up to this one, brought records or fields that `lower` cannot
+    /// say.
+    #[must_use]
+    pub fn loses_records_at(self, lower: Self) -> bool {
+        const BROUGHT_RECORDS: [i16; 9] = [7, 8, 11, 13, 14, 15, 17, 23, 30];
+        BROUGHT_RECORDS.iter().any(|level| lower.0 < *level && *level <= self.0)
     }
 
     /// Kafka's name of the level, e.g. `4.3-IV0`.

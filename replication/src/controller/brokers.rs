@@ -84,8 +84,14 @@ impl Controller {
         self.decide(records, Ok(epoch)).divisible()
     }
 
-    /// Removes a broker's registration for good.
+    /// Removes a broker's registration for good. Not that of the controller's own node: Kafka does
+    /// that, and the broker serves nothing any more until it is started again.
     pub fn unregister_broker(&mut self, id: BrokerId) -> Decision<Result<(), Refusal>> {
+        if id == self.options.node {
+            let text =
+                format!("Broker ID {id} is the active controller's own and cannot be removed");
+            return Decision::unchanged(Err(Refusal::new(ErrorKind::InvalidRequest, text)));
+        }
         let Some(known) = self.image.brokers().get(id) else {
             return Decision::unchanged(Err(Refusal::new(
                 ErrorKind::BrokerIdNotRegistered,

@@ -1,9 +1,10 @@
-//! IncrementalAlterConfigs and AlterConfigs, of topics and of brokers.
+//! IncrementalAlterConfigs and AlterConfigs, of topics, brokers, groups and telemetry subscriptions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use config::alter::{self, Alteration, Op};
 use config::{BrokerScope, ConfigError};
+use engine::ids::BrokerId;
 use wire::record::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord};
 
 use super::activate::MIN_ISR;
@@ -77,10 +78,8 @@ impl Controller {
         match resource.kind {
             ResourceKind::Topic => self.alter_topic(resource, &asked.change),
             ResourceKind::Broker => self.alter_broker(resource, &asked.change),
-            ResourceKind::Group | ResourceKind::ClientMetrics => invalid_request(format!(
-                "Configs of {} cannot be set: this version of Odradek has none.",
-                if resource.kind == ResourceKind::Group { "groups" } else { "client metrics" }
-            )),
+            ResourceKind::Group => self.alter_group(resource, &asked.change),
+            ResourceKind::ClientMetrics => self.alter_subscription(resource, &asked.change),
             ResourceKind::Other(code) => invalid_request(format!("Unknown resource type {code}")),
         }
     }
@@ -119,7 +118,7 @@ impl Controller {
         let scope = if resource.name.is_empty() {
             BrokerScope::ClusterDefault
         } else {
-            self.check_broker_name(&resource.name)?;
+            check_broker_name(self.options.node, &resource.name)?;
             BrokerScope::Broker
         };
         let applied = self.apply(alter::Resource::Broker, resource, change);
@@ -131,16 +130,44 @@ impl Controller {
         Ok(records(resource, &before, &after, &named(change)))
     }
 
-    /// A broker's configs are changed through that broker alone, which knows what it can do.
-    fn check_broker_name(&self, name: &str) -> Result<(), Refusal> {
-        let own = self.options.node;
-        match name.parse::<i32>() {
-            Err(_) => invalid_request(format!("Node id must be an integer, but it is: {name}")),
-            Ok(id) if id != own.0 => invalid_request(format!(
-                "Unexpected broker id, expected {own}, but received {name}"
-            )),
-            Ok(_) => Ok(()),
+    fn alter_group(
+        &self,
+        resource: &ConfigResource,
+        change: &ConfigsChange,
+    ) -> Result<Vec<MetadataRecord>, Refusal> {
+        if resource.name.is_empty() {
+            return invalid_request("Default group resources are not allowed.");
         }
+        let invalid =
+            |error: ConfigError| Refusal::new(ErrorKind::InvalidConfig, error.to_string());
+        let (before, after) =
+            self.apply(alter::Resource::Group, resource, change).map_err(invalid)?;
+        check_lengths(&after)?;
+        config::validate_group_change(&self.config, &before, &after).map_err(invalid)?;
+        Ok(records(resource, &before, &after, &BTreeSet::new()))
+    }
+
+    fn alter_subscription(
+        &self,
+        resource: &ConfigResource,
+        change: &ConfigsChange,
+    ) -> Result<Vec<MetadataRecord>, Refusal> {
+        if resource.name.is_empty() {
+            return invalid_request("Subscription name can't be empty");
+        }
+        let refused = |error: ConfigError| {
+            let kind = match &error {
+                ConfigError::UnknownSubscriptionKey { .. }
+                | ConfigError::SubscriptionInterval { .. } => ErrorKind::InvalidRequest,
+                _ => ErrorKind::InvalidConfig,
+            };
+            Refusal::new(kind, error.to_string())
+        };
+        let (before, after) =
+            self.apply(alter::Resource::Subscription, resource, change).map_err(refused)?;
+        check_lengths(&after)?;
+        config::validate_subscription(&after).map_err(refused)?;
+        Ok(records(resource, &before, &after, &BTreeSet::new()))
     }
 
     /// What is set and what is to be set.
@@ -173,8 +200,25 @@ impl Controller {
     }
 }
 
+/// A broker's configs are changed through that broker alone, which knows what it can do.
+///
+/// # Errors
+/// The name is not that of broker `own`.
+pub fn check_broker_name(own: BrokerId, name: &str) -> Result<(), Refusal> {
+    match name.parse::<i32>() {
+        Err(_) => invalid_request(format!("Node id must be an integer, but it is: {name}")),
+        Ok(id) if id != own.0 => {
+            invalid_request(format!("Unexpected broker id, expected {own}, but received {name}"))
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
 /// What a broker checks of a request before anything is looked up.
-fn check_keys(change: &ConfigsChange) -> Result<(), Refusal> {
+///
+/// # Errors
+/// A key comes twice or without a value, an operation is unknown, or a text is too long.
+pub fn check_keys(change: &ConfigsChange) -> Result<(), Refusal> {
     let longest = match change {
         ConfigsChange::Incremental(operations) => {
             operations.iter().map(|(key, _, value)| length(key, value)).max()

@@ -29,6 +29,7 @@ pub mod elect;
 pub mod grow;
 pub mod heartbeat;
 pub mod isr;
+pub mod levels;
 pub mod names;
 pub mod place;
 pub mod producer_ids;

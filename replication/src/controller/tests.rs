@@ -8,6 +8,7 @@ use super::elect::ElectionKind;
 use super::grow::{CreatePartitions, GrowTopic};
 use super::heartbeat::Heartbeat;
 use super::isr::{AlterIsr, AlterPartition};
+use super::levels::{Direction, FeatureUpdate, UpdateFeatures};
 use super::reassign::{AlterReassignments, Reassign};
 use super::*;
 use crate::features::SUPPORTED;
@@ -507,6 +508,55 @@ fn refusals_of_configs_are_kafkas() {
             "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.",
         ),
         (
+            ConfigResource::new(ResourceKind::Group, ""),
+            "consumer.session.timeout.ms",
+            0,
+            Some("50000"),
+            InvalidRequest,
+            "Default group resources are not allowed.",
+        ),
+        (
+            ConfigResource::new(ResourceKind::Group, "g"),
+            "consumer.session.timeout.ms",
+            0,
+            Some("10"),
+            InvalidConfig,
+            "consumer.session.timeout.ms must be greater than or equal to \
+             group.consumer.min.session.timeout.ms",
+        ),
+        (
+            ConfigResource::new(ResourceKind::Group, "g"),
+            "nope",
+            2,
+            Some("10"),
+            InvalidConfig,
+            "Can't APPEND to key nope because its type is not LIST.",
+        ),
+        (
+            ConfigResource::new(ResourceKind::ClientMetrics, ""),
+            "interval.ms",
+            0,
+            Some("100"),
+            InvalidRequest,
+            "Subscription name can't be empty",
+        ),
+        (
+            ConfigResource::new(ResourceKind::ClientMetrics, "c"),
+            "interval.ms",
+            0,
+            Some("99"),
+            InvalidRequest,
+            "Invalid value 99 for interval.ms, interval must be between 100 and 3600000 (1 hour)",
+        ),
+        (
+            ConfigResource::new(ResourceKind::ClientMetrics, "c"),
+            "match",
+            0,
+            Some("a=b"),
+            InvalidConfig,
+            "Illegal client matching pattern: a=b",
+        ),
+        (
             ConfigResource::new(ResourceKind::Other(9), "x"),
             "a",
             0,
@@ -538,6 +588,24 @@ fn refusals_of_configs_are_kafkas() {
             parts(outcome.result.expect_err("refused")),
             (InvalidRequest, "Each resource must appear at most once.".to_owned())
         );
+    }
+}
+
+#[test]
+fn configs_of_groups_and_subscriptions_are_kept() {
+    let mut world = World::new(1);
+    let group = ConfigResource::new(ResourceKind::Group, "g");
+    let subscription = ConfigResource::new(ResourceKind::ClientMetrics, "c");
+    for (resource, key, value) in [
+        (&group, "consumer.session.timeout.ms", "50000"),
+        (&subscription, "match", "client_id=a.*"),
+    ] {
+        let set = |value| alter(resource.clone(), &[(key, 0, value)]);
+        assert_eq!(world.controller.alter_configs(&set(Some(value))).records.len(), 1);
+        assert_eq!(world.controller.image().configs().value(resource, key), Some(value));
+        let deleted = alter(resource.clone(), &[(key, 1, None), ("nope", 1, None)]);
+        assert_eq!(world.controller.alter_configs(&deleted).records.len(), 1);
+        assert_eq!(world.controller.image().configs().get(resource), None);
     }
 }
 
@@ -1000,4 +1068,157 @@ fn a_decision_too_large_for_a_batch_is_split_where_it_may_be() {
     let TooLarge { bytes } = large.batches(PLACE).expect_err("more than 8 MiB");
     assert!(bytes > 9 << 20);
     assert_eq!(large.divisible().batches(PLACE).map(|batches| batches.len()), Ok(9));
+}
+
+fn raise(updates: &[(&str, i16)], direction: Direction) -> UpdateFeatures {
+    let update =
+        |&(name, level): &(&str, i16)| (name.to_owned(), FeatureUpdate { level, direction });
+    UpdateFeatures { updates: updates.iter().map(update).collect(), validate_only: false }
+}
+
+/// What Kafka 4.3.1 answered to the same.
+#[test]
+fn refusals_of_feature_levels_are_kafkas() {
+    use Direction::*;
+    let mut world = World::new(1);
+    let before = world.controller.image().clone();
+    let cases: [(&str, i16, Direction, &str); 13] = [
+        (
+            "foo",
+            1,
+            Upgrade,
+            "Invalid update version 1 for feature foo. Local controller 1 does not support this feature.",
+        ),
+        (
+            "metadata.version",
+            31,
+            Upgrade,
+            "Invalid update version 31 for feature metadata.version. Local controller 1 only supports versions 7-30",
+        ),
+        (
+            "metadata.version",
+            29,
+            Upgrade,
+            "Invalid update version 29 for feature metadata.version. Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.",
+        ),
+        (
+            "metadata.version",
+            29,
+            SafeDowngrade,
+            "Unsupported metadata.version downgrade from 30 to 29. Refusing to perform the requested downgrade because it might delete metadata information.",
+        ),
+        (
+            "metadata.version",
+            7,
+            UnsafeDowngrade,
+            "Unsupported metadata.version downgrade from 30 to 7. Unsafe metadata downgrade is not supported in this version.",
+        ),
+        (
+            "metadata.version",
+            6,
+            UnsafeDowngrade,
+            "Invalid update version 6 for feature metadata.version. Local controller 1 only supports versions 7-30",
+        ),
+        (
+            "group.version",
+            2,
+            Upgrade,
+            "Invalid update version 2 for feature group.version. Local controller 1 only supports versions 0-1",
+        ),
+        (
+            "group.version",
+            0,
+            Upgrade,
+            "Invalid update version 0 for feature group.version. Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.",
+        ),
+        (
+            "group.version",
+            -1,
+            SafeDowngrade,
+            "Invalid update version -1 for feature group.version. A feature version cannot be less than 0.",
+        ),
+        (
+            "group.version",
+            1,
+            Unknown,
+            "Invalid update version 1 for feature group.version. The controller does not support the given upgrade type.",
+        ),
+        (
+            "kraft.version",
+            0,
+            SafeDowngrade,
+            "Invalid update version 0 for feature kraft.version. Can't downgrade the version of this feature.",
+        ),
+        (
+            "kraft.version",
+            2,
+            Upgrade,
+            "Invalid update version 2 for feature kraft.version. Local controller 1 only supports versions 0-1",
+        ),
+        (
+            "share.version",
+            0,
+            Upgrade,
+            "Invalid update version 0 for feature share.version. Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.",
+        ),
+    ];
+    for (name, level, direction, text) in cases {
+        // One fault stops all.
+        let request = raise(&[(name, level), ("transaction.version", 2)], direction);
+        let decision = world.controller.update_features(&request);
+        assert_eq!(decision.records, [], "{name}");
+        let refusal = decision.outcome.expect_err("refused");
+        assert_eq!(parts(refusal), (ErrorKind::InvalidUpdateVersion, text.to_owned()));
+    }
+    assert_eq!(*world.controller.image(), before);
+}
+
+#[test]
+fn feature_levels_go_down_and_up() {
+    let mut world = World::new(1);
+    let level = |world: &World, name: &str| world.controller.image().features().level(name);
+    let down = raise(&[("transaction.version", 1), (ELR_VERSION, 0)], Direction::SafeDowngrade);
+    let dry = UpdateFeatures { validate_only: true, ..down.clone() };
+    let decision = world.controller.update_features(&dry);
+    assert_eq!((decision.records.len(), decision.outcome), (0, Ok(())));
+    assert_eq!(world.controller.update_features(&down).outcome, Ok(()));
+    assert_eq!(level(&world, "transaction.version"), 1);
+    assert_eq!(level(&world, ELR_VERSION), 0);
+
+    // Without ELR a broker may have its own minimum and the cluster none; with it neither.
+    let own = alter(ConfigResource::broker(BrokerId(1)), &[("min.insync.replicas", 0, Some("2"))]);
+    assert_eq!(world.controller.alter_configs(&own).outcome[0].result, Ok(()));
+    let none = alter(ConfigResource::cluster_default(), &[("min.insync.replicas", 1, None)]);
+    assert_eq!(world.controller.alter_configs(&none).outcome[0].result, Ok(()));
+    let up = raise(&[(ELR_VERSION, 1)], Direction::Upgrade);
+    let decision = world.controller.update_features(&up);
+    let names: Vec<_> = decision.records.iter().map(MetadataRecord::name).collect();
+    assert_eq!(names, ["ConfigRecord", "ConfigRecord", "FeatureLevelRecord"]);
+    let configs = world.controller.image().configs();
+    assert_eq!(configs.value(&ConfigResource::cluster_default(), "min.insync.replicas"), Some("1"));
+    assert_eq!(configs.get(&ConfigResource::broker(BrokerId(1))), None);
+    assert_eq!(level(&world, ELR_VERSION), 1);
+    // What is in force is written again, and downwards only to lower levels.
+    assert_eq!(world.controller.update_features(&up).records.len(), 1);
+    let off = raise(&[("streams.version", 0)], Direction::SafeDowngrade);
+    assert_eq!(world.controller.update_features(&off).outcome, Ok(()));
+    let odd = raise(&[("streams.version", 1)], Direction::SafeDowngrade);
+    let refusal = world.controller.update_features(&odd).outcome.expect_err("refused");
+    assert_eq!(
+        parts(refusal).1,
+        "Invalid update version 1 for feature streams.version. Can't downgrade to a newer version."
+    );
+}
+
+#[test]
+fn the_controllers_own_broker_stays() {
+    let mut world = World::new(2);
+    let refused = world.controller.unregister_broker(BrokerId(1));
+    assert_eq!(parts(refused.outcome.expect_err("refused")).0, ErrorKind::InvalidRequest);
+    assert_eq!(world.controller.unregister_broker(BrokerId(2)).outcome, Ok(()));
+    let refused = world.controller.unregister_broker(BrokerId(2)).outcome.expect_err("refused");
+    assert_eq!(
+        parts(refused),
+        (ErrorKind::BrokerIdNotRegistered, "Broker ID 2 is not currently registered".to_owned())
+    );
 }
