@@ -15,6 +15,7 @@ use wire::msg::create_topics::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
 use wire::msg::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use wire::msg::find_coordinator::FindCoordinatorRequest;
 use wire::msg::init_producer_id::InitProducerIdRequest;
 use wire::msg::metadata::{MetadataRequest, MetadataRequestTopic};
 use wire::primitives::Uuid;
@@ -219,6 +220,35 @@ impl Control {
         let (answer, _) = self.call(&request)?;
         let code = answer.responses.first().map_or(0, |topic| topic.error_code);
         check(code, &format!("deleting {}", topic.name))
+    }
+
+    /// The broker that coordinates a group.
+    pub(crate) fn find_coordinator(&mut self, group: &str) -> Result<SocketAddr> {
+        let several = self.versions.of::<FindCoordinatorRequest<'_>>()? >= 4;
+        let keys = [group];
+        let request = FindCoordinatorRequest {
+            key: if several { "" } else { group },
+            coordinator_keys: if several { (&keys).into() } else { Default::default() },
+            ..Default::default()
+        };
+        let deadline = Instant::now() + LEADERS_LIMIT;
+        loop {
+            let (answer, _) = self.call(&request)?;
+            let (code, host, port) = match answer.coordinators.first() {
+                Some(found) => (found.error_code, found.host, found.port),
+                None => (answer.error_code, answer.host, answer.port),
+            };
+            match ErrorCode(code) {
+                code if code.is_ok() => {
+                    let address = (host, u16::try_from(port)?).to_socket_addrs()?.next();
+                    return address.context("a coordinator without address");
+                }
+                code if code.is_retriable() && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                code => bail!("the coordinator of {group}: {}", code.name()),
+            }
+        }
     }
 
     /// An id for an idempotent producer.

@@ -54,11 +54,12 @@ pub fn measure(folder: &Path, span: Duration, mut done: impl FnMut(&Limit)) -> R
 }
 
 /// What bounds the bytes of a load: the disk for one that writes, the loopback interface for one
-/// that reads. Its name and 10⁶ bytes a second.
+/// that reads, nothing for one that moves none. Its name and 10⁶ bytes a second.
 pub(crate) fn bound(limits: &[Limit], direction: Direction) -> Option<(&'static str, f64)> {
     let (name, start) = match direction {
         Direction::Produce => ("of disk write", "disk write, "),
         Direction::Consume => ("of loopback", "loopback stream"),
+        Direction::Coordinate => return None,
     };
     let of_kind = limits.iter().filter(|limit| limit.what.starts_with(start));
     Some((name, of_kind.map(|limit| limit.mb_s).max_by(f64::total_cmp)?))

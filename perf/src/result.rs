@@ -89,6 +89,8 @@ pub enum Direction {
     Produce,
     /// It reads.
     Consume,
+    /// Neither: members of groups, who tell the coordinator that they are alive and how far they are.
+    Coordinate,
 }
 
 impl RunResult {
@@ -127,13 +129,14 @@ impl RunResult {
     pub fn cpu(&self) -> Option<Efficiency> {
         let cost = self.broker_cost?;
         let (wrote, read) = (self.sums(Direction::Produce), self.sums(Direction::Consume));
+        let coordinated = self.sums(Direction::Coordinate);
         let ratio = |amount: u64, scale: f64| match amount {
             0 => 0.0,
             amount => cost.cpu_s * scale / amount as f64,
         };
         Some(Efficiency {
             s_per_gb: ratio(wrote.2 + read.2, 1e9),
-            us_per_request: ratio(wrote.0 + read.0, 1e6),
+            us_per_request: ratio(wrote.0 + read.0 + coordinated.0, 1e6),
             // A record that is written and read is one.
             us_per_record: ratio(if wrote.1 > 0 { wrote.1 } else { read.1 }, 1e6),
             disk_per_byte: match wrote.2 {

@@ -133,7 +133,8 @@ impl Session<'_> {
         let measured = self.measure(control, &bounds, lanes_used, pid, progress)?;
         self.report(measured, &mut result)?;
         let limit = self.workload.truth.read_back.0;
-        if limit > 0 {
+        let wrote = !self.workload.produce.is_empty() || !self.workload.topic.prefill.is_empty();
+        if limit > 0 && wrote {
             let truth = read_back(control, &self.topic, self.run, &self.lanes, limit, |bytes| {
                 progress.read_back(bytes);
             });
@@ -217,7 +218,8 @@ impl Session<'_> {
         pid: Option<u32>,
         progress: &mut Progress,
     ) -> Result<(Vec<Series>, Samples)> {
-        let loads = self.workload.produce.len() + self.workload.consume.len();
+        let workload = self.workload;
+        let loads = workload.produce.len() + workload.consume.len() + workload.group.len();
         let mut series: Vec<Series> = (0..loads).map(|_| Series::default()).collect();
         let mut samples = Samples::default();
         let edges = [window.start_ns, window.end_ns];
@@ -254,7 +256,10 @@ impl Session<'_> {
             self.workload.produce.iter().map(|load| (&load.name, Direction::Produce, false));
         let consume = self.workload.consume.iter();
         let consume = consume.map(|load| (&load.name, Direction::Consume, load.end_to_end));
-        for ((name, direction, end_to_end), series) in produce.chain(consume).zip(&series) {
+        let groups = self.workload.group.iter();
+        let groups = groups.map(|load| (&load.name, Direction::Coordinate, false));
+        let all = produce.chain(consume).chain(groups);
+        for ((name, direction, end_to_end), series) in all.zip(&series) {
             let (counts, latency) = series.total()?;
             result.loads.push(LoadResult {
                 name: name.clone(),

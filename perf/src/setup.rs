@@ -1,5 +1,7 @@
 //! From a workload to loads with open connections, shared out to threads.
 
+mod members;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
@@ -70,6 +72,9 @@ impl Setup<'_> {
         }
         for number in 0..workload.consume.len() {
             self.fetch(number, first_lane, bounds, &mut threads)?;
+        }
+        for number in 0..workload.group.len() {
+            self.members(number, &mut threads)?;
         }
         Ok(threads)
     }

@@ -1,7 +1,9 @@
 //! What to do to a broker, as a TOML file says it.
 //!
 //! A workload has one topic and any number of loads, which all run at the same time: `[[produce]]`
-//! and `[[consume]]` groups of connections. `README.md` beside this crate describes every key.
+//! and `[[consume]]` sets of connections, and `[[group]]`s of members. `README.md` beside this crate describes every key.
+
+mod group;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,6 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
+pub use self::group::{Group, Measured, Protocol};
 use crate::batch::{BATCH_OVERHEAD, RECORD_OVERHEAD};
 use crate::stamp::STAMP_BYTES;
 use crate::units::{Bytes, Span};
@@ -47,6 +50,9 @@ pub struct Workload {
     /// Loads that read.
     #[serde(default)]
     pub consume: Vec<Consume>,
+    /// Consumer groups.
+    #[serde(default)]
+    pub group: Vec<Group>,
 }
 
 /// What is checked after the run.
@@ -257,7 +263,8 @@ impl Workload {
 
     /// Whether it can be run as it is.
     pub fn check(&self) -> Result<()> {
-        ensure!(!self.produce.is_empty() || !self.consume.is_empty(), "there is no load in it");
+        let loads = self.produce.len() + self.consume.len() + self.group.len();
+        ensure!(loads > 0, "there is no load in it");
         ensure!(self.topic.partitions > 0, "a topic has at least one partition");
         ensure!(self.duration.ns() > 0, "nothing is measured in no time");
         for load in &self.produce {
@@ -266,6 +273,9 @@ impl Workload {
         for load in &self.consume {
             ensure!(load.connections > 0 && load.depth > 0, "{}: no connection", load.name);
             ensure!(load.fetch.0 >= 1024, "{}: fetch is at least 1KiB", load.name);
+        }
+        for load in &self.group {
+            load.check(&self.topic).with_context(|| format!("group load {}", load.name))?;
         }
         Ok(())
     }
@@ -411,6 +421,8 @@ mod tests {
             ("about = \"x\"\n[[produce]]\ndepth = 1\nrecord = 10", "stamp"),
             ("about = \"x\"\n[[produce]]\ndepth = 1\nkeys = 5", "client"),
             ("about = \"x\"\n[[consume]]\nfetch = \"12 miles\"", "miles"),
+            ("about = \"x\"\n[[group]]\nmembers = 2", "partitions"),
+            ("about = \"x\"\n[[group]]\nmeasure = \"commit\"", "how often"),
         ] {
             let error = format!("{:#}", Workload::parse("x", text).expect_err(text));
             assert!(error.contains(word), "{text}: {error}");

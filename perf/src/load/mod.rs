@@ -3,7 +3,7 @@
 //! ```text
 //! worker (a thread): epoll ── links ── answers ─┐
 //!                      │                        ▼
-//!                      └── due times ──▶ a Load: produce | client | fetch ── requests ─▶ links
+//!                      └── due times ──▶ a Load: produce | client | fetch | member ── requests ─▶ links
 //! ```
 //!
 //! A load never waits and never looks at the clock itself: the worker hands it the time.
@@ -12,6 +12,7 @@ pub(crate) mod arrivals;
 pub(crate) mod client;
 pub(crate) mod fetch;
 pub(crate) mod link;
+pub(crate) mod member;
 pub(crate) mod produce;
 pub(crate) mod template;
 pub(crate) mod worker;

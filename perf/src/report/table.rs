@@ -224,12 +224,12 @@ fn costs(result: &RunResult) -> String {
         ]);
     }
     let load = &result.load_cost;
-    let requests = result.sums(Direction::Produce).0 + result.sums(Direction::Consume).0;
-    let bytes = result.sums(Direction::Produce).2 + result.sums(Direction::Consume).2;
+    let requests = result.loads.iter().map(|load| load.requests).sum::<u64>();
+    let bytes = result.loads.iter().map(|load| load.bytes).sum::<u64>();
     rows.push(vec![
         "load".to_owned(),
         digits(load.cores),
-        digits(load.cpu_s * 1e9 / (bytes.max(1)) as f64),
+        if bytes == 0 { String::new() } else { digits(load.cpu_s * 1e9 / bytes as f64) },
         digits(load.cpu_s * 1e6 / (requests.max(1)) as f64),
         String::new(),
         digits(load.rss as f64 / 1e6),
