@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod cmd;
 mod format;
+mod loggers;
 mod serve;
 
 use std::process::ExitCode;

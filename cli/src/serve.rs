@@ -3,12 +3,13 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use config::{Config, LogFormat, LogLevel, Origin};
+use config::{Config, Origin};
 use net::boot::Ready;
-use tracing_subscriber::EnvFilter;
 
 use crate::args::ServeArgs;
+use crate::loggers::Levels;
 
 /// Runs the broker. Errors are printed here: each kind has its exit code.
 pub(crate) fn run(args: &ServeArgs) -> ExitCode {
@@ -21,8 +22,8 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
             return ExitCode::from(net::boot::ExitCode::Usage as u8);
         }
     };
-    log_to_stderr(config.log_format, config.log_level);
-    match net::serve::serve(&config, |ready| announce(&ready)) {
+    let levels = Arc::new(Levels::start(config.log_format, config.log_level));
+    match net::serve::serve(&config, levels, |ready| announce(&ready)) {
         Ok(()) => ExitCode::from(net::boot::ExitCode::Stopped as u8),
         Err(error) => {
             eprintln!("odradek: {error}");
@@ -63,24 +64,9 @@ fn announce(ready: &Ready) {
     let addresses: Vec<_> = ready.listeners.iter().map(|(_, addr)| addr.to_string()).collect();
     let mut out = io::stdout().lock();
     // Nobody may be reading.
-    let _ = writeln!(out, "odradek ready on {}", addresses.join(", ")).and_then(|()| out.flush());
-}
-
-pub(crate) fn log_to_stderr(format: LogFormat, level: LogLevel) {
-    let default = match level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
-    };
-    let filter = EnvFilter::try_from_env("ODRADEK_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        LogFormat::Json => builder.json().init(),
-        LogFormat::Text => {
-            let colours = io::IsTerminal::is_terminal(&io::stderr());
-            builder.with_ansi(colours).with_target(false).init();
-        }
+    let _ = writeln!(out, "odradek ready on {}", addresses.join(", "));
+    if let Some(admin) = ready.admin {
+        let _ = writeln!(out, "odradek admin on {admin}");
     }
+    let _ = out.flush();
 }

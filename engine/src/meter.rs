@@ -22,8 +22,11 @@
 //! add and is never shared. What leaves the core is a [`Snapshot`], which is `Send`; snapshots of
 //! the same struct from several cores add up with [`Snapshot::merge`].
 //!
+//! A struct of which there are several, one for each value of some label, says so: `ApiMetrics by
+//! [api] { … }`. Who exports its snapshots knows the values.
+//!
 //! Names come out as Prometheus wants them: `odradek_<struct without "Metrics">_<field>`, with
-//! `_total` after a counter and `_seconds` after a histogram.
+//! `_total` after a counter, `_seconds_total` after a time and `_seconds` after a histogram.
 
 use std::cell::Cell;
 use std::fmt;
@@ -51,6 +54,8 @@ pub struct Description {
     pub help: &'static str,
     /// How values of several cores, and of two moments, relate.
     pub kind: Kind,
+    /// What tells the structs of this kind apart; empty where there is one.
+    pub labels: &'static [&'static str],
 }
 
 impl Description {
@@ -70,19 +75,22 @@ impl Description {
         name.push_str(match self.kind {
             Kind::Counter => "_total",
             Kind::Gauge => "",
+            Kind::Time => "_seconds_total",
             Kind::Histogram => "_seconds",
         });
         name
     }
 }
 
-/// The three kinds of metric.
+/// The kinds of metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Only grows while the process lives; cores add up.
     Counter,
     /// A level that goes both ways; cores add up.
     Gauge,
+    /// Time spent on something, all in all; cores add up.
+    Time,
     /// How long something took; buckets of all cores add up.
     Histogram,
 }
@@ -132,6 +140,8 @@ pub enum Value {
     Counter(u64),
     /// The level now.
     Gauge(i64),
+    /// The time so far.
+    Time(Duration),
     /// The distribution so far.
     Histogram(Box<Distribution>),
 }
@@ -141,6 +151,7 @@ impl Value {
         match (self, other) {
             (Self::Counter(mine), Self::Counter(theirs)) => *mine = mine.wrapping_add(*theirs),
             (Self::Gauge(mine), Self::Gauge(theirs)) => *mine = mine.wrapping_add(*theirs),
+            (Self::Time(mine), Self::Time(theirs)) => *mine = mine.saturating_add(*theirs),
             (Self::Histogram(mine), Self::Histogram(theirs)) => mine.merge(theirs),
             _ => unreachable!("the caller compared the descriptions, hence the kinds"),
         }
@@ -203,6 +214,24 @@ impl Gauge {
     /// The level now.
     #[must_use]
     pub fn get(&self) -> i64 {
+        self.0.get()
+    }
+}
+
+/// Time spent on something, all in all; never goes down.
+#[derive(Debug, Default)]
+pub struct Time(Cell<Duration>);
+
+impl Time {
+    /// All of it so far, as somebody else counts it.
+    #[inline]
+    pub fn set(&self, all: Duration) {
+        self.0.set(all);
+    }
+
+    /// All of it so far.
+    #[must_use]
+    pub fn get(&self) -> Duration {
         self.0.get()
     }
 }
@@ -303,11 +332,23 @@ impl Distribution {
         Some(self.max())
     }
 
-    /// Non-empty buckets as (inclusive upper end, events inside), ascending: what an exporter
-    /// accumulates into Prometheus' `le` series.
+    /// Non-empty buckets as (inclusive upper end, events inside), ascending.
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         let filled = self.buckets.iter().enumerate().filter(|(_, events)| **events > 0);
         filled.map(|(bucket, events)| (Duration::from_nanos(bucket_end_ns(bucket)), *events))
+    }
+
+    /// For each of [`LADDER`]'s times the events that took no longer, but for those past the last.
+    pub fn ladder(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
+        let mut buckets = self.buckets.iter().enumerate().peekable();
+        let mut events = 0;
+        LADDER.map(move |bits| {
+            let top_ns = 1_u64 << bits;
+            while let Some((_, more)) = buckets.next_if(|(at, _)| bucket_end_ns(*at) < top_ns) {
+                events += more;
+            }
+            (Duration::from_nanos(top_ns), events)
+        })
     }
 
     /// Adds another core's events.
@@ -355,6 +396,14 @@ impl Instrument for Gauge {
     }
 }
 
+impl Instrument for Time {
+    const KIND: Kind = Kind::Time;
+
+    fn value(&self) -> Value {
+        Value::Time(self.get())
+    }
+}
+
 impl Instrument for Histogram {
     const KIND: Kind = Kind::Histogram;
 
@@ -364,16 +413,17 @@ impl Instrument for Histogram {
 }
 
 /// Declares a struct of metrics: `metrics! { Name { field: Kind "Help", … } }`, where `Kind` is
-/// `Counter`, `Gauge` or `Histogram`. The struct and its fields are `pub` unless a visibility
-/// stands before the name; it implements `Default`, `Debug` and [`Metrics`](crate::meter::Metrics).
+/// `Counter`, `Gauge`, `Time` or `Histogram`. `Name by [label, …]` is one of which there are
+/// several. The struct and its fields are `pub` unless a visibility stands before the name; it
+/// implements `Default`, `Debug` and [`Metrics`](crate::meter::Metrics).
 #[macro_export]
 macro_rules! metrics {
-    ($(#[$meta:meta])* $name:ident { $($body:tt)* }) => {
-        $crate::metrics! { $(#[$meta])* pub $name { $($body)* } }
+    ($(#[$meta:meta])* $name:ident $(by [$($label:ident),+])? { $($body:tt)* }) => {
+        $crate::metrics! { $(#[$meta])* pub $name $(by [$($label),+])? { $($body)* } }
     };
     (
         $(#[$meta:meta])*
-        $vis:vis $name:ident { $($field:ident : $kind:ident $help:literal),+ $(,)? }
+        $vis:vis $name:ident $(by [$($label:ident),+])? { $($field:ident : $kind:ident $help:literal),+ $(,)? }
     ) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
@@ -382,6 +432,8 @@ macro_rules! metrics {
         }
 
         impl $name {
+            const LABELS: &'static [&'static str] = &[$($(stringify!($label)),+)?];
+
             /// Every metric of the struct, in declaration order.
             $vis const DESCRIPTIONS: &'static [$crate::meter::Description] = &[
                 $($crate::meter::Description {
@@ -389,6 +441,7 @@ macro_rules! metrics {
                     name: stringify!($field),
                     help: $help,
                     kind: <$crate::meter::$kind as $crate::meter::Instrument>::KIND,
+                    labels: Self::LABELS,
                 },)+
             ];
         }
@@ -440,6 +493,11 @@ const SUB_BUCKETS: u64 = 1 << SUB_BITS;
 /// Doublings from 1 µs on: the last ends at 2³⁶ ns = 68 s, above every timeout of the protocol
 /// that is worth a distribution.
 const OCTAVES: usize = 26;
+
+/// The times of [`Distribution::ladder`], as powers of two of nanoseconds: from 16 µs, below which
+/// nothing that crosses a socket is answered, to 34 s. Each is the end of a bucket, so the ladder
+/// is exact; a quantile between two of its rungs is known to within a doubling.
+pub const LADDER: std::ops::RangeInclusive<u32> = 14..=35;
 
 /// Buckets of a [`Histogram`].
 pub const BUCKETS: usize = (OCTAVES + 1) * SUB_BUCKETS as usize;
@@ -494,6 +552,40 @@ mod tests {
         assert_eq!(all.metrics[1].value, Value::Gauge(7));
         let Value::Histogram(took) = &all.metrics[2].value else { panic!("a histogram") };
         assert_eq!((took.count(), took.max()), (2, Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn structs_of_which_there_are_several_name_their_labels() {
+        metrics! {
+            /// For this test.
+            pub(crate) LaneMetrics by [from, to] {
+                busy: Time "Busy",
+            }
+        }
+        let metrics = LaneMetrics::default();
+        metrics.busy.set(Duration::from_millis(1500));
+        let shot = metrics.snapshot();
+        assert_eq!(shot.metrics[0].full_name(), "odradek_lane_busy_seconds_total");
+        assert_eq!(shot.metrics[0].description.labels, ["from", "to"]);
+        assert_eq!(shot.metrics[0].value, Value::Time(Duration::from_millis(1500)));
+        assert!(FetchPathMetrics::DESCRIPTIONS[0].labels.is_empty());
+    }
+
+    #[test]
+    fn the_ladder_is_exact() {
+        let histogram = Histogram::default();
+        for ns in [0, 1, (1 << 14) - 1, 1 << 14, (1 << 20) - 1, 1 << 20, 1 << 35, 1 << 36] {
+            histogram.record(Duration::from_nanos(ns));
+        }
+        let all = histogram.distribution();
+        let ladder: Vec<_> = all.ladder().collect();
+        assert_eq!(ladder.len(), 22);
+        assert_eq!(ladder[0], (Duration::from_nanos(1 << 14), 3));
+        assert_eq!(ladder[1], (Duration::from_nanos(1 << 15), 4));
+        assert_eq!(ladder[6], (Duration::from_nanos(1 << 20), 5));
+        assert_eq!(ladder[7].1, 6);
+        assert_eq!(ladder[21], (Duration::from_nanos(1 << 35), 6));
+        assert_eq!(all.count(), 8);
     }
 
     #[test]

@@ -73,8 +73,8 @@ impl Waiters {
         .await
     }
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
         self.queue.borrow().len()
     }
 }

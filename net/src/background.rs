@@ -1,6 +1,6 @@
 //! What a core does when nobody asks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use replication::cores::PartitionKey;
 
 use crate::conn::watch::{Kinds, Patience, TICK};
 use crate::core::Core;
-use crate::publish;
+use crate::{isolate, publish};
 
 /// Judges every connection of the core once a tick, for ever.
 pub(crate) async fn sweep(core: Rc<Core>) {
@@ -52,9 +52,11 @@ pub(crate) async fn housekeep(core: Rc<Core>) {
     let forget_every = millis(core.config().producer_id_expiration_check_interval_ms);
     let mut forget_at = core.rt.now() + forget_every;
     let mut open_at = core.rt.now() + OPEN_AGAIN;
+    let mut failed_logs = 0;
     loop {
         core.rt.sleep(LOOK).await;
-        for dir in &core.dirs {
+        isolate::look(&core, &mut failed_logs).await;
+        for dir in core.dirs.iter().filter(|dir| dir.failure().is_none()) {
             dir.remove_due().await;
         }
         if core.rt.now() >= open_at {
@@ -125,12 +127,14 @@ async fn filthiest(
     failed: &BTreeSet<PartitionKey>,
 ) -> Option<(PartitionKey, Rc<Partition>, Filth)> {
     let mut worst: Option<(PartitionKey, Rc<Partition>, Filth)> = None;
+    let mut uncompacted = BTreeMap::new();
     for (key, partition) in core.partitions.all_open() {
         if failed.contains(&key) || !partition.config().cleanup_policy.compact {
             continue;
         }
         match partition.filth(core.rt.wall_ms()).await {
             Ok(Some(filth)) => {
+                uncompacted.insert(key, filth.dirty_bytes());
                 if worst.as_ref().is_none_or(|(.., other)| filth.ratio() > other.ratio()) {
                     worst = Some((key, partition, filth));
                 }
@@ -140,6 +144,7 @@ async fn filthiest(
         }
         core.rt.turn().await;
     }
+    core.uncompacted.replace(uncompacted);
     worst
 }
 

@@ -1,6 +1,7 @@
 //! One core of the node: everything its tasks share, passed to them explicitly.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use engine::log::journal::JournalLimits;
 use engine::producer::ProducerLimits;
 use engine::rt::{MeshPort, Rt};
 use futures_util::lock::Mutex;
+use replication::cores::PartitionKey;
 use replication::image::Image;
 use slab::Slab;
 use wire::writer::{Encoded, Writer};
@@ -27,7 +29,8 @@ use crate::groups::Groups;
 use crate::listen::Seats;
 use crate::mesh::{Mesh, Msg};
 use crate::meta::Meta;
-use crate::metrics::NetMetrics;
+use crate::metrics::{NetMetrics, Requests};
+use crate::moves::Moves;
 use crate::node::{Node, Published};
 use crate::partitions::Partitions;
 use crate::quiet::QuietLines;
@@ -53,6 +56,8 @@ pub(crate) struct Core {
     /// Core 0's count of all connections.
     pub(crate) seats: Seats,
     pub(crate) metrics: NetMetrics,
+    /// What comes of requests, by API.
+    pub(crate) requests: Requests,
     pub(crate) quiet: QuietLines,
     /// Whose turn it is to write the offset files, on core 0.
     pub(crate) offset_files: Mutex<()>,
@@ -63,6 +68,10 @@ pub(crate) struct Core {
     /// This core's hold on each of `log.dirs`, in their order.
     pub(crate) dirs: Vec<Rc<LogDir>>,
     pub(crate) partitions: Partitions,
+    /// Of logs that are due for compaction, bytes that were never compacted; as it looked last.
+    pub(crate) uncompacted: RefCell<BTreeMap<PartitionKey, u64>>,
+    /// Partitions on their way to other log directories.
+    pub(crate) moves: Moves,
     /// The groups whose partitions of `__consumer_offsets` this core owns.
     pub(crate) groups: Groups,
     /// The fetch sessions that this core opened.
@@ -104,6 +113,8 @@ impl Core {
             engine,
             dirs: node.dirs.iter().map(|dir| attach(&rt, &node, dir)).collect(),
             partitions: Partitions::new(&rt),
+            uncompacted: RefCell::default(),
+            moves: Moves::default(),
             groups: Groups::new(&node.config, node.cores),
             sessions: RefCell::new(Sessions::new(rt.core(), node.cores, session_slots)),
             meta: OnceCell::new(),
@@ -116,6 +127,7 @@ impl Core {
             deadlines: Rc::default(),
             seats: Seats::new(node.cores),
             metrics: NetMetrics::default(),
+            requests: Requests::new(),
             quiet: QuietLines::default(),
             offset_files: Mutex::new(()),
             authorizer: Authorizer,
@@ -155,7 +167,7 @@ impl Core {
     /// Swaps the metadata.
     pub(crate) fn set_published(&self, published: Published) {
         self.engine.set_producer_limits(producer_limits(&published.config));
-        self.groups.set_image(&published.image);
+        self.groups.set_published(&published);
         drop(self.published.replace(published));
     }
 

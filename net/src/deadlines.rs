@@ -45,6 +45,11 @@ impl Deadlines {
         Deadline { of: Rc::clone(self), at, place: None, over: false }
     }
 
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
     /// Watches over the list, for ever.
     pub(crate) async fn watch(self: Rc<Self>, rt: Rt) {
         loop {

@@ -18,6 +18,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -34,6 +35,7 @@ use replication::controller::create::{CreateTopics, TopicOutcome};
 use replication::controller::delete::DeleteOutcome;
 use replication::controller::elect::ElectionOutcome;
 use replication::controller::grow::{CreatePartitions, GrowOutcome};
+use replication::controller::levels;
 use replication::controller::producer_ids::ProducerIdBlock;
 use replication::controller::reassign::{AlterReassignments, Ongoing, ReassignOutcome};
 use replication::quorum::QuorumDescription;
@@ -45,8 +47,9 @@ use crate::conn::Handover;
 use crate::core::Core;
 use crate::listen::Seat;
 use crate::meta::requests::{self, Decided};
+use crate::meta::settle;
 use crate::node::Node;
-use crate::{positions, publish, session};
+use crate::{admin, isolate, positions, publish, session};
 
 /// One message between two cores.
 pub(crate) enum Msg {
@@ -147,6 +150,18 @@ impl Mesh {
     pub(crate) fn cores(&self) -> impl Iterator<Item = CoreId> + use<> {
         let cores = u16::try_from(self.port.cores()).expect("cores are numbered by a u16");
         (0..cores).map(CoreId)
+    }
+
+    /// Messages that wait: those for this core that it has not looked at, and those of this core
+    /// that did not fit into the lanes.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        let late = self.lanes.borrow().iter().map(|lane| lane.late.len()).sum();
+        (self.port.queued(), late)
+    }
+
+    /// Calls of other cores that wait here for something to happen.
+    pub(crate) fn calls_held(&self) -> usize {
+        self.abortable.borrow().len()
     }
 
     /// Calls that wait for an answer from another core.
@@ -289,16 +304,39 @@ pub(crate) fn tell(core: &Rc<Core>, to: CoreId, msg: Msg) {
 /// The receiving side of a core: runs until the node's mesh is taken down. A panic over one message
 /// is a defect that costs that message, not all that are to come.
 pub(crate) async fn run(core: Rc<Core>) {
-    while let Some((from, msg)) = core.mesh.port.recv().await {
+    let take = |from: CoreId, msg| {
         if matches!(msg, Msg::End) {
-            return;
+            return ControlFlow::Break(());
         }
         if catch_unwind(AssertUnwindSafe(|| take(&core, from, msg))).is_err() {
             tracing::error!(from = from.0, "a message of another core could not be taken");
         }
-        core.rt.turn().await;
+        ControlFlow::Continue(())
+    };
+    take_all(&core.rt, &core.mesh.port, take).await;
+}
+
+async fn take_all<M: Send>(
+    rt: &Rt,
+    port: &MeshPort<M>,
+    mut take: impl FnMut(CoreId, M) -> ControlFlow<()>,
+) {
+    let mut taken: usize = 0;
+    while let Some((from, message)) = port.recv().await {
+        if take(from, message).is_break() {
+            return;
+        }
+        taken += 1;
+        if taken.is_multiple_of(MESSAGES_A_TURN) {
+            rt.turn().await;
+        }
     }
 }
+
+/// Messages taken before sockets and disks get a look: some hundred microseconds. One alone would
+/// let the connections of a busy core, each of which has its turn in a round, starve the other
+/// cores' connections, which have all their messages here.
+const MESSAGES_A_TURN: usize = 64;
 
 fn take(core: &Rc<Core>, from: CoreId, msg: Msg) {
     match msg {
@@ -444,6 +482,14 @@ calls! {
     Publish(publish::Work) -> (), by publish::serve;
     /// Has deleted topics removed from the disks.
     Retire(publish::Retire) -> (), by publish::retire;
+    /// Gives up a log directory that has failed.
+    Isolate(isolate::Isolate) -> (), by isolate::serve;
+    /// Moves partitions to other log directories.
+    AlterReplicaLogDirs(api::alter_replica_log_dirs::Work) -> api::alter_replica_log_dirs::Outcome, by api::alter_replica_log_dirs::serve;
+    /// To core 0: where a partition has moved.
+    Settled(settle::Settled) -> bool, by settle::settled;
+    /// To core 0: where partitions are to go that are not here yet.
+    Prefer(settle::Prefer) -> (), by settle::prefer;
     /// Finishes what the core's connections have begun.
     Drain(stop::Drain) -> usize, by stop::drain;
     /// Closes the core's partitions.
@@ -463,6 +509,8 @@ calls! {
     DeleteTopics(requests::DeleteTopics) -> Decided<Vec<DeleteOutcome>>, by requests::delete_topics;
     CreatePartitions(CreatePartitions) -> Decided<Vec<GrowOutcome>>, by requests::create_partitions;
     AlterConfigs(AlterConfigs) -> Decided<Vec<AlterOutcome>>, by requests::alter_configs;
+    UpdateFeatures(levels::UpdateFeatures) -> Decided<Result<(), Refusal>>, by requests::update_features;
+    UnregisterBroker(requests::UnregisterBroker) -> Decided<Result<(), Refusal>>, by requests::unregister_broker;
     ElectLeaders(requests::ElectLeaders) -> Decided<Vec<ElectionOutcome>>, by requests::elect_leaders;
     AlterReassignments(AlterReassignments) -> Decided<Vec<ReassignOutcome>>, by requests::alter_reassignments;
     ListReassignments(requests::ListReassignments) -> Decided<Vec<Ongoing>>, by requests::list_reassignments;
@@ -500,6 +548,8 @@ calls! {
     ListGroups(api::list_groups::Work) -> api::list_groups::Outcome, by api::list_groups::serve;
     /// Groups to forget.
     DeleteGroups(api::delete_groups::Work) -> api::delete_groups::Outcome, by api::delete_groups::serve;
+    /// What the core counts, for the admin port.
+    Counts(admin::Gather) -> admin::Shot, by admin::gather;
     /// What log directories hold.
     LogDirs(api::describe_log_dirs::Work) -> api::describe_log_dirs::Outcome, by api::describe_log_dirs::serve;
 }

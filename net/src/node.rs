@@ -8,6 +8,8 @@ use engine::ids::BrokerId;
 use engine::log::dir::DirContents;
 use replication::image::Image;
 
+use crate::loggers::Loggers;
+
 /// The node: fixed from the start of its cores on.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -20,8 +22,12 @@ pub(crate) struct Node {
     pub(crate) cores: usize,
     /// In the order of `listeners`, as bound.
     pub(crate) listeners: Vec<Listening>,
+    /// Levels of what the process logs; none where nothing can change them.
+    pub(crate) loggers: Option<Arc<dyn Loggers>>,
     /// In the order of `log.dirs`.
     pub(crate) dirs: Vec<Arc<DirContents>>,
+    /// Index of the one that holds the metadata log.
+    pub(crate) metadata_dir: usize,
 }
 
 /// A listener that is bound.

@@ -104,6 +104,12 @@ impl Partitions {
         open
     }
 
+    /// How many partitions of this core could not be opened.
+    pub(crate) fn offline(&self) -> usize {
+        let owned = self.owned.borrow();
+        owned.values().filter(|owned| matches!(owned, Owned::Offline { .. })).count()
+    }
+
     /// Partitions of this core that are offline for want of room alone, in order of key.
     pub(crate) fn lacking_room(&self) -> Vec<PartitionKey> {
         let owned = self.owned.borrow();

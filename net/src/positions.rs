@@ -29,16 +29,22 @@ pub(crate) struct Found {
     positions: BTreeMap<TopicPartition, Positions>,
     /// Some log there could not be opened: what it holds is not known to be whole.
     unopened: bool,
+    /// The directory has failed: it stays as it is.
+    failed: bool,
 }
 
 /// Answers for this core.
 pub(crate) async fn gather(core: Rc<Core>, work: Gather) -> Outcome {
     let dirs = core.dirs.iter().map(async |dir| {
+        // Nothing is to be had from a directory that has failed.
+        if dir.failure().is_some() {
+            return Ok(Found { failed: true, ..Found::default() });
+        }
         if work.last {
             dir.close_journal().await.map_err(|error| error.to_string())?;
             dir.checkpoint_last().await.map_err(|error| error.to_string())?;
         }
-        Ok(Found { positions: dir.positions(), unopened: !dir.opened_all() })
+        Ok(Found { positions: dir.positions(), unopened: !dir.opened_all(), failed: false })
     });
     join_all(dirs).await
 }
@@ -69,7 +75,7 @@ async fn write(core: &Rc<Core>, written: &mut Vec<Found>) {
     if found == *written {
         return;
     }
-    for (contents, found) in core.node.dirs.iter().zip(&found) {
+    for (contents, found) in core.node.dirs.iter().zip(&found).filter(|(_, dir)| !dir.failed) {
         if let Err(error) = contents.write_positions(&core.rt, &found.positions).await
             && let Some(unsaid) = core.quiet.storage.pass(core.rt.now())
         {
@@ -85,7 +91,8 @@ async fn write(core: &Rc<Core>, written: &mut Vec<Found>) {
 pub(crate) async fn seal(core: &Rc<Core>, broker_epoch: i64) -> Result<(), String> {
     let _turn = core.offset_files.lock().await;
     let found = collect(core, true).await?;
-    for (contents, Found { positions, unopened }) in core.node.dirs.iter().zip(&found) {
+    let found = core.node.dirs.iter().zip(&found).filter(|(_, found)| !found.failed);
+    for (contents, Found { positions, unopened, .. }) in found {
         let ended = match unopened {
             true => contents.write_positions(&core.rt, positions).await,
             false => contents.end(&core.rt, positions, broker_epoch).await,
@@ -105,6 +112,7 @@ async fn collect(core: &Rc<Core>, last: bool) -> Result<Vec<Found>, String> {
             let found = found?;
             all.positions.extend(found.positions);
             all.unopened |= found.unopened;
+            all.failed |= found.failed;
         }
     }
     Ok(merged)

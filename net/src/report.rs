@@ -5,12 +5,12 @@ use std::fs;
 use config::Config;
 
 /// Logs cores, memory and limits, each limit that may hurt with its remedy.
-pub(crate) fn starting(config: &Config, cores: usize, available: usize) {
+pub(crate) fn starting(config: &Config, cores: usize, cpus: &[usize], available: usize) {
     let memory = config.core_memory(cores);
     tracing::info!(
         cores,
         cpus = available,
-        pinned = !config.cpus().is_empty(),
+        pinned_to = config::cpus::list(cpus),
         cache_bytes_per_core = memory.cache,
         request_bytes_per_core = memory.requests,
         kernel = kernel(),

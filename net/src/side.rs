@@ -1,5 +1,5 @@
-//! The one ordinary thread of the node: signals today, admin HTTP and object storage later. It
-//! talks to core 0 through its inbox and touches nothing else.
+//! The one ordinary thread of the node: signals and the admin port today, object storage later. It
+//! talks to core 0 through its inboxes and touches nothing else.
 
 use std::io;
 use std::thread;
@@ -7,17 +7,23 @@ use std::thread;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::admin::Port;
 use crate::boot::Handle;
 
 /// Starts the thread. The first SIGTERM or SIGINT stops the node in order, the second ends the
 /// process at once with 128 plus the signal's number, as a shell would show a killed process.
-pub(crate) fn start(handle: Handle) -> io::Result<()> {
-    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+pub(crate) fn start(handle: Handle, admin: Option<Port>) -> io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let signals = {
         let _inside = runtime.enter();
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
     };
-    let watch = move || runtime.block_on(watch(handle, signals));
+    let watch = move || {
+        if let Some(port) = admin {
+            runtime.spawn(port.serve(handle.clone()));
+        }
+        runtime.block_on(watch(handle, signals));
+    };
     thread::Builder::new().name("side".to_owned()).spawn(watch).map(drop)
 }
 

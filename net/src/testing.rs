@@ -1,6 +1,7 @@
 //! A shell on simulated cores, without a log or metadata, and a client that speaks bytes.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -22,11 +23,12 @@ use wire::header::{RequestHeader, ResponseHeader};
 use wire::msg::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
 };
-use wire::schema::{self, Message};
-use wire::writer::Writer;
+use wire::schema::Message;
 
+use crate::admin::Report;
 use crate::boot::{self, BootError, Handle, Probe, Ready};
 use crate::core::Core;
+use crate::loggers::{Loggers, Severity};
 use crate::node::{Listening, Node};
 use crate::{background, listen};
 
@@ -54,7 +56,9 @@ impl Shell {
                 advertised_host: "localhost".to_owned(),
                 advertised_port: 9092,
             }],
+            loggers: None,
             dirs: Vec::new(),
+            metadata_dir: 0,
         });
         let cores: Vec<_> = mesh(cores, 64)
             .into_iter()
@@ -197,13 +201,8 @@ pub(crate) fn frame<'q>(
     correlation_id: i32,
     request: &impl Message<'q>,
 ) -> Vec<u8> {
-    let mut writer = Writer::new();
-    let mark = writer.begin_frame();
     let header = RequestHeader { api, api_version, correlation_id, client_id: Some("test") };
-    header.encode(&mut writer).expect("a header");
-    schema::encode(request, &mut writer, api_version).expect("a request");
-    writer.end_frame(mark).expect("short");
-    writer.into_bytes()
+    header.frame(request).expect("a request of this version").into_bytes()
 }
 
 /// A whole node on simulated cores and disks.
@@ -219,6 +218,29 @@ pub(crate) struct Whole {
     ready: Arc<Mutex<Option<Ready>>>,
     /// For the next start.
     probe: Option<Probe>,
+    /// Lent to the node.
+    pub(crate) loggers: Arc<Levels>,
+}
+
+/// Levels that nothing is logged by.
+#[derive(Debug, Default)]
+pub(crate) struct Levels(Mutex<BTreeMap<String, Severity>>);
+
+impl Loggers for Levels {
+    fn level(&self, logger: &str) -> Severity {
+        let set = self.0.lock().expect("not poisoned");
+        set.get(logger).copied().unwrap_or(Severity::Info)
+    }
+
+    fn set(&self, changes: &[(&str, Option<Severity>)]) {
+        let mut set = self.0.lock().expect("not poisoned");
+        for (logger, level) in changes {
+            match level {
+                Some(level) => drop(set.insert((*logger).to_owned(), *level)),
+                None => drop(set.remove(*logger)),
+            }
+        }
+    }
 }
 
 impl Whole {
@@ -244,6 +266,7 @@ impl Whole {
             handle: None,
             ready: Arc::default(),
             probe: None,
+            loggers: Arc::default(),
         }
     }
 
@@ -272,7 +295,8 @@ impl Whole {
         let ready = Arc::clone(&self.ready);
         let tell = move |is: Ready| *ready.lock().expect("one thread") = Some(is);
         let probe = self.probe.take();
-        let (places, handle) = boot::places_probed(config, self.cores, tell, probe);
+        let loggers = Arc::clone(&self.loggers) as Arc<dyn Loggers>;
+        let (places, handle) = boot::places_probed(config, self.cores, Some(loggers), tell, probe);
         self.handle = Some(handle);
         self.outcomes.borrow_mut().clear();
         for (core, place) in (0..).map(CoreId).zip(places) {
@@ -345,6 +369,13 @@ impl Whole {
         let stopped = || outcomes.borrow().len() == cores;
         assert!(self.world.run_until(Duration::from_secs(60), stopped), "it stops");
         self.outcomes.take()
+    }
+
+    /// Asks the node as its admin port does.
+    pub(crate) fn ask(&self, counts: bool) -> Option<Report> {
+        let report = self.handle.as_ref()?.ask(counts)?;
+        self.world.run_until(Duration::from_secs(60), || !report.is_empty());
+        report.try_recv().ok()
     }
 
     /// Runs a client against the node.

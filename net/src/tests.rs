@@ -1,6 +1,8 @@
 //! A whole node, driven by its clients.
 
+mod configs;
 mod lost;
+mod moved;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,7 +30,7 @@ fn batch(values: &[&str]) -> Vec<u8> {
     builder.build(&mut Codecs::default())
 }
 
-async fn produce(
+pub(crate) async fn produce(
     client: &mut Client,
     topic: &str,
     partition: i32,

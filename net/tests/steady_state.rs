@@ -27,8 +27,7 @@ use wire::msg::create_topics::{CreatableTopic, CreateTopicsRequest};
 use wire::msg::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use wire::msg::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use wire::primitives::Records;
-use wire::schema::{self, Message};
-use wire::writer::Writer;
+use wire::schema::Message;
 
 /// Counts what all threads but the client's ask of the allocator.
 struct Counting;
@@ -128,14 +127,9 @@ impl Client {
 }
 
 fn frame<'q>(api: ApiKey, version: i16, request: &impl Message<'q>) -> Vec<u8> {
-    let mut writer = Writer::new();
-    let mark = writer.begin_frame();
     let header =
         RequestHeader { api, api_version: version, correlation_id: 7, client_id: Some("test") };
-    header.encode(&mut writer).unwrap();
-    schema::encode(request, &mut writer, version).unwrap();
-    writer.end_frame(mark).unwrap();
-    writer.into_bytes()
+    header.frame(request).unwrap().into_bytes()
 }
 
 fn create(client: &mut Client, partitions: i32) {

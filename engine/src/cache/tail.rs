@@ -31,8 +31,8 @@ pub(crate) struct Tail {
 struct Cached {
     segment: SegmentUid,
     chunk: Rc<Chunk>,
-    /// Nothing is evicted that the device has not taken.
-    written: bool,
+    /// The device has it up to here. Nothing is evicted that the device has not.
+    written: u64,
 }
 
 impl TailBudget {
@@ -77,7 +77,7 @@ impl Tail {
                 .back()
                 .is_some_and(|last| last.segment == segment && last.chunk.start() == chunk.start());
             let superseded = if same { chunks.pop_back() } else { None };
-            chunks.push_back(Cached { segment, chunk: Rc::clone(chunk), written: false });
+            chunks.push_back(Cached { segment, chunk: Rc::clone(chunk), written: 0 });
             superseded
         };
         self.budget.bytes.set(self.budget.bytes.get() + chunk.capacity());
@@ -89,13 +89,14 @@ impl Tail {
         self.budget.make_room();
     }
 
-    /// Notes that the device has `chunk`: it may be evicted.
-    pub(crate) fn mark_written(&self, chunk: &Rc<Chunk>) {
+    /// Notes that the device has `chunk` up to the position `end`: unless it is filled further, it
+    /// may be evicted.
+    pub(crate) fn mark_written(&self, chunk: &Rc<Chunk>, end: u64) {
         {
             let mut chunks = self.chunks.borrow_mut();
             let found = chunks.iter_mut().rev().find(|cached| Rc::ptr_eq(&cached.chunk, chunk));
             if let Some(cached) = found {
-                cached.written = true;
+                cached.written = end;
             }
         }
         self.budget.make_room();
@@ -143,7 +144,11 @@ impl Tail {
             match chunks.front() {
                 // A claim without a chunk: it was superseded or forgotten.
                 None => None,
-                Some(first) if first.written => chunks.pop_front(),
+                Some(first) if first.written == first.chunk.end() => {
+                    // Nobody would find what it is filled with from now on.
+                    first.chunk.seal();
+                    chunks.pop_front()
+                }
                 Some(_) => return false,
             }
         };

@@ -59,20 +59,19 @@ impl Shard {
     ) -> Result<(), GroupError> {
         check_name(&request.group)?;
         let caller = Caller { member: &request.member, instance: request.instance.as_deref() };
-        match self.groups.contains_key(&*request.group) {
-            false if request.generation >= 0 => return Err(GroupError::NotFound),
-            false => {}
-            true => self
-                .turn(now, &request.group, |group, turn| {
-                    match (&mut group.classic, &group.consumer) {
-                        (Some(it), _) => it.check_commit(turn, caller, request.generation),
-                        (None, Some(consumer)) => consumer.check_commit(turn.topics, request),
-                        // Nobody is a member here.
-                        (None, None) if request.generation < 0 => Ok(()),
-                        (None, None) => Err(GroupError::UnknownMember),
-                    }
-                })
-                .expect("it is there")?,
+        let checked = self.turn(now, &request.group, |group, turn| {
+            match (&mut group.classic, &group.consumer) {
+                (Some(it), _) => it.check_commit(turn, caller, request.generation),
+                (None, Some(consumer)) => consumer.check_commit(turn.topics, request),
+                // Nobody is a member here.
+                (None, None) if request.generation < 0 => Ok(()),
+                (None, None) => Err(GroupError::UnknownMember),
+            }
+        });
+        match checked {
+            None if request.generation >= 0 => return Err(GroupError::NotFound),
+            Some(Err(error)) => return Err(error),
+            _ => {}
         }
         let max = self.settings.metadata_len_max;
         let fits = |offset: &NewOffset| match offset.metadata.encode_utf16().count() {

@@ -2,12 +2,11 @@
 
 use std::rc::Rc;
 
-use wire::primitives::Uuid;
-use wire::record::group::{GroupMetadataKey, GroupRecord};
-
+use super::consumer::Key;
 use super::offsets::{Change, tombstone};
 use super::out::{Answer, Entry, Then, entries};
 use super::{GroupError, Shard, Ticket};
+use wire::primitives::Uuid;
 
 impl Shard {
     /// Forgets a group without members, and its offsets. The answer has no parts.
@@ -28,24 +27,35 @@ impl Shard {
     /// be deleted again.
     pub(super) fn bury(&mut self, group: &str, ticket: Option<Ticket>) {
         let Some(found) = self.groups.get_mut(group) else { return };
-        found.classic = None;
-        let consumer = found.consumer.take();
+        let own = match &found.consumer {
+            Some(consumer) => consumer.all_keys(),
+            None => vec![Key::Classic],
+        };
+        let own: Vec<_> = own.iter().map(|key| key.tombstone(group)).collect();
         let places = found.offsets.places();
         let gone = places.map(|(topic, partition)| forgotten(topic, partition)).collect();
         let (mut records, changes) = self.tombstones(group, gone);
-        let own = match consumer {
-            Some(consumer) => consumer.tombstones(group),
-            None => {
-                let key = GroupMetadataKey { group: group.to_owned() };
-                vec![GroupRecord::GroupMetadata(key, None)]
-            }
-        };
         records.extend(entries(&own, usize::MAX).expect("a group's name was checked"));
         let answer = ticket.map(|ticket| (ticket, Answer::Parts(Ok(Vec::new()))));
-        self.out.append(records, Then::Offsets { group: group.into(), changes, answer });
-        if self.groups.get(group).is_some_and(super::Group::is_vacant) {
-            self.forget(&group.into());
+        self.out.append(records, Then::Burial { group: group.into(), changes, answer });
+    }
+
+    /// The tombstones of a group are kept, or could not be: then it is what it was. Somebody who has
+    /// come meanwhile stays.
+    pub(super) fn buried(
+        &mut self,
+        group: &str,
+        changes: Vec<Change>,
+        outcome: Result<(), GroupError>,
+    ) {
+        if let Some(found) = self.groups.get_mut(group)
+            && outcome.is_ok()
+            && !found.has_members()
+        {
+            found.classic.take_if(|classic| !classic.is_expected());
+            found.consumer.take_if(|consumer| consumer.is_written());
         }
+        self.settle_offsets(group, changes, outcome.is_ok());
     }
 
     /// Appends tombstones of offsets, in as many batches as they take.

@@ -86,6 +86,31 @@ pub struct ConsumerMemberDescription {
     pub assignment: Owned,
     /// What it is to have.
     pub target: Owned,
+    /// It speaks the classic protocol.
+    pub is_classic: bool,
+}
+
+/// Why there is nothing to describe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// Nobody knows such a group.
+    Unknown,
+    /// It is a consumer group.
+    NotClassic,
+    /// It is a classic group.
+    NotConsumer,
+}
+
+impl Absent {
+    /// The same in Kafka's words.
+    #[must_use]
+    pub fn message(self, group: &str) -> String {
+        match self {
+            Self::Unknown => format!("Group {group} not found."),
+            Self::NotClassic => format!("Group {group} is not a classic group."),
+            Self::NotConsumer => format!("Group {group} is not a consumer group."),
+        }
+    }
 }
 
 impl Shard {
@@ -95,31 +120,54 @@ impl Shard {
             group: name.to_string(),
             protocol_type: group.protocol_type().to_owned(),
             state: group.state(),
-            kind: if group.consumer.is_some() { "consumer" } else { "classic" },
+            kind: group.kind(),
         })
     }
 
-    /// A consumer group; none that is not known, or of another kind.
-    #[must_use]
-    pub fn describe_consumer(&self, group: &str) -> Option<ConsumerDescription> {
-        let consumer = self.groups.get(group)?.consumer.as_ref()?;
-        Some(consumer.describe(self.settings.consumer.assignors.first().copied()))
+    /// Every group, in order of their ids: its id, Kafka's name of its kind, and that of its state.
+    pub fn states(&self) -> impl Iterator<Item = (&str, &'static str, &'static str)> {
+        self.groups.iter().map(|(name, group)| (&**name, group.kind(), group.state()))
     }
 
-    /// A group; none that is not known, or a consumer group.
-    #[must_use]
-    pub fn describe(&self, group: &str) -> Option<Description> {
-        let group = self.groups.get(group).filter(|group| group.consumer.is_none())?;
+    /// The offsets that a group has committed: topic, partition, offset.
+    pub fn committed(&self, group: &str) -> impl Iterator<Item = (&str, i32, i64)> {
+        let offsets = self.groups.get(group).into_iter().flat_map(|group| group.offsets.iter());
+        offsets.map(|(topic, partition, committed)| (&**topic, partition, committed.offset))
+    }
+
+    /// A consumer group.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn describe_consumer(&self, group: &str) -> Result<ConsumerDescription, Absent> {
+        let consumer = &self.groups.get(group).ok_or(Absent::Unknown)?.consumer;
+        let consumer = consumer.as_ref().ok_or(Absent::NotConsumer)?;
+        Ok(consumer.describe(self.settings.consumer.assignors.first().copied()))
+    }
+
+    /// A classic group, or one of offsets alone.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn describe(&self, group: &str) -> Result<Description, Absent> {
+        let group = self.groups.get(group).ok_or(Absent::Unknown)?;
+        if group.consumer.is_some() {
+            return Err(Absent::NotClassic);
+        }
         let (protocol, members) = match &group.classic {
             Some(classic) => classic.describe(),
             None => (String::new(), Vec::new()),
         };
         let (state, protocol_type) = (group.state(), group.protocol_type().to_owned());
-        Some(Description { state, protocol_type, protocol, members })
+        Ok(Description { state, protocol_type, protocol, members })
     }
 }
 
 impl Group {
+    fn kind(&self) -> &'static str {
+        if self.consumer.is_some() { "consumer" } else { "classic" }
+    }
+
     fn state(&self) -> &'static str {
         match (&self.classic, &self.consumer) {
             (Some(classic), _) => classic.state_name(),

@@ -36,6 +36,15 @@ pub enum GroupError {
     /// No such group.
     #[error("no such group")]
     NotFound,
+    /// The group is a classic one, and stays one.
+    #[error("the group is not a consumer group")]
+    NotConsumer,
+    /// The same, and why.
+    #[error("the group is not upgraded because {0}")]
+    NotUpgraded(&'static str),
+    /// A member's subscription cannot be read.
+    #[error("the member's embedded consumer protocol is malformed")]
+    MalformedSubscription,
     /// The group has members.
     #[error("the group has members")]
     NotEmpty,
@@ -112,4 +121,19 @@ pub enum GroupError {
     /// The group lives elsewhere now, or nowhere.
     #[error("the group is not coordinated here")]
     NotHere,
+}
+
+impl GroupError {
+    /// The same in Kafka's words, where it has some that tell more than its code.
+    #[must_use]
+    pub fn message(self, group: &str) -> String {
+        match self {
+            Self::NotConsumer => format!("Group {group} is not a consumer group."),
+            Self::NotUpgraded(why) => {
+                format!("Cannot upgrade classic group {group} to consumer group because {why}.")
+            }
+            Self::NotFound => format!("Group {group} not found."),
+            _ => self.to_string(),
+        }
+    }
 }

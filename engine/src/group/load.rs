@@ -40,16 +40,14 @@ impl Shard {
                     self.forget_if_vacant(&key.group);
                 }
             }
-            GroupRecord::ConsumerGroup(ref key, _) => {
-                self.replay_consumer(&key.group.clone(), record)
+            GroupRecord::ConsumerGroup(ref key, _)
+            | GroupRecord::TargetAssignment(ref key, _)
+            | GroupRecord::ConsumerGroupPartitions(ref key, _) => {
+                self.replay_consumer(&key.group.clone(), record);
             }
             GroupRecord::ConsumerMember(ref key, _)
             | GroupRecord::TargetAssignmentMember(ref key, _)
             | GroupRecord::CurrentAssignment(ref key, _) => {
-                self.replay_consumer(&key.group.clone(), record);
-            }
-            GroupRecord::TargetAssignment(ref key, _)
-            | GroupRecord::ConsumerGroupPartitions(ref key, _) => {
                 self.replay_consumer(&key.group.clone(), record);
             }
             GroupRecord::RegularExpression(ref key, _) => {

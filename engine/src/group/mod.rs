@@ -28,6 +28,7 @@ mod error;
 mod expire;
 mod load;
 mod memory;
+mod migration;
 mod offsets;
 mod out;
 mod pattern;
@@ -43,13 +44,14 @@ pub use self::assign::Assignor;
 pub use self::classic::{JoinRequest, Joined, JoinedMember, Leaver, SyncRequest, Synced};
 pub use self::commit::{CommitRequest, NewOffset};
 pub use self::consumer::{
-    Beaten, ConsumerBeat, ConsumerSettings, OwnedPartitions, Resolved, TopicSource,
+    Beaten, ConsumerBeat, ConsumerSettings, OwnedPartitions, Pace, TopicSource,
 };
 pub use self::describe::{
-    ConsumerDescription, ConsumerMemberDescription, Description, Listing, MemberDescription,
+    Absent, ConsumerDescription, ConsumerMemberDescription, Description, Listing, MemberDescription,
 };
 pub use self::error::GroupError;
 pub use self::memory::GroupMemory;
+pub use self::migration::MigrationPolicy;
 pub use self::offsets::CommittedOffset;
 pub use self::out::{Answer, Append, AppendId, Effect, Entry, Ticket};
 pub use self::pattern::Pattern;
@@ -57,6 +59,7 @@ pub use self::pattern::Pattern;
 use self::classic::Classic;
 use self::consumer::Consumer;
 use self::memory::Charge;
+use self::migration::Owed;
 use self::offsets::Offsets;
 use self::out::Out;
 use crate::rt::Instant;
@@ -111,6 +114,7 @@ struct Group {
     /// The same of KIP-848's protocol; at most one of the two.
     consumer: Option<Box<Consumer>>,
     offsets: Offsets,
+    owed: Owed,
     /// Its entry in [`Shard::wakes`].
     wake: Option<Instant>,
     /// Its name and itself.
@@ -135,6 +139,11 @@ impl Turn<'_> {
         let at = self.now.at + after;
         self.arm_at(at);
         at
+    }
+
+    /// What is configured about the speed of the group.
+    fn pace(&self) -> Pace {
+        self.topics.pace(self.name).unwrap_or(self.settings.consumer.pace)
     }
 
     fn arm_at(&mut self, at: Instant) {
@@ -184,12 +193,16 @@ impl Shard {
                 if let Some(classic) = &mut group.classic {
                     classic.expire(turn);
                 }
-                if let Some(consumer) = &mut group.consumer {
-                    consumer.expire(turn);
+                if let Some(consumer) = &mut group.consumer
+                    && consumer.expire(turn)
+                {
+                    group.finish(turn, None);
                 }
+                group.pay(turn);
                 let classic = group.classic.as_ref().and_then(Classic::next_deadline);
                 let consumer = group.consumer.as_ref().and_then(|it| it.next_deadline());
-                if let Some(next) = classic.into_iter().chain(consumer).min() {
+                let owed = group.owed.again.filter(|_| group.consumer.is_none());
+                if let Some(next) = classic.into_iter().chain(consumer).chain(owed).min() {
                     turn.arm_at(next);
                 }
             });
@@ -215,11 +228,13 @@ impl Shard {
                 for (ticket, answer) in answers {
                     self.out.answer(ticket, answer.after(outcome));
                 }
-                self.turn(now, &group, |group, turn| {
-                    if let Some(consumer) = &mut group.consumer {
-                        consumer.written(turn, keys, outcome);
-                    }
-                });
+                self.turn(now, &group, |group, turn| group.written(turn, keys, outcome));
+            }
+            out::Then::Burial { group, changes, answer } => {
+                self.buried(&group, changes, outcome);
+                if let Some((ticket, answer)) = answer {
+                    self.out.answer(ticket, answer.after(outcome));
+                }
             }
             out::Then::Classic { group, then } => {
                 self.turn(now, &group, |group, turn| match &mut group.classic {
@@ -298,6 +313,7 @@ impl Shard {
                 classic: None,
                 consumer: None,
                 offsets: Offsets::new(&self.memory),
+                owed: Owed::default(),
                 wake: None,
                 _charge: Charge::new(&self.memory, GROUP_BYTES + name.len()),
             };
@@ -316,7 +332,8 @@ impl Shard {
 impl Group {
     /// Neither members nor offsets nor a generation to remember.
     fn is_vacant(&self) -> bool {
-        self.classic.is_none() && self.consumer.is_none() && self.offsets.is_empty()
+        let known = self.classic.is_some() || self.consumer.is_some() || !self.offsets.is_empty();
+        !known && self.owed.is_empty()
     }
 }
 

@@ -101,6 +101,8 @@ pub(super) enum Then {
     Answers(Vec<(Ticket, Answer)>),
     /// Offsets of a group change.
     Offsets { group: Rc<str>, changes: Vec<Change>, answer: Option<(Ticket, Answer)> },
+    /// A group and its offsets are forgotten.
+    Burial { group: Rc<str>, changes: Vec<Change>, answer: Option<(Ticket, Answer)> },
     /// A classic group goes on.
     Classic { group: Rc<str>, then: classic::Then },
     /// This of a consumer group is kept.
@@ -116,7 +118,7 @@ impl Then {
                     out.answer(ticket, answer.failed(error));
                 }
             }
-            Self::Offsets { answer, .. } => {
+            Self::Offsets { answer, .. } | Self::Burial { answer, .. } => {
                 if let Some((ticket, answer)) = answer {
                     out.answer(ticket, answer.failed(error));
                 }

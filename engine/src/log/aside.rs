@@ -88,7 +88,7 @@ pub(super) async fn keep_segment(
     report: &mut Report,
 ) -> Result<(), LogError> {
     let rt = &site.cx.rt;
-    let dir = site.place.get();
+    let dir = site.path();
     report.cut_bytes += segment.size();
     for path in segment.paths() {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -132,7 +132,7 @@ async fn free_name(site: &Site, name: &str, label: &str) -> io::Result<PathBuf> 
     let mut number = 0;
     loop {
         let label = if number == 0 { label.to_owned() } else { format!("{label}-{number}") };
-        let path = site.place.get().join(names::aside(name, &label));
+        let path = site.path().join(names::aside(name, &label));
         if !site.cx.rt.exists(&path).await? {
             return Ok(path);
         }
@@ -170,7 +170,7 @@ async fn copy_into(site: &Site, file: &File, from: u64, to: u64, into: &Path) ->
     }
     out.truncate(to - base).await?;
     out.sync().await?;
-    rt.sync_dir(&site.place.get()).await
+    rt.sync_dir(&site.path()).await
 }
 
 /// Bytes read at a time.

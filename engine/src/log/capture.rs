@@ -129,7 +129,7 @@ impl Log {
             file.write_at(Rc::new(buf), len, tail.from).await?;
             file.sync().await?;
             if tail.from == 0 {
-                rt.sync_dir(&self.site.place.get()).await?;
+                rt.sync_dir(&self.site.path()).await?;
             }
         }
         segment.set_saved(tails.entries);

@@ -31,7 +31,7 @@ impl Log {
         self.save_segment(&active).await;
         self.save_snapshot(self.log_end()).await;
         self.save_epochs().await;
-        self.site.dir.unregister(self, Some(self.entry_now()));
+        self.site.dir().unregister(self, Some(self.entry_now()));
         self.state.borrow_mut().closed = true;
         appender.rest();
         for segment in self.segments_from(i64::MIN) {
@@ -44,7 +44,7 @@ impl Log {
 
     /// Stops serving at once, whatever is in flight: the files are about to go.
     pub(crate) fn abandon(&self) {
-        self.site.dir.unregister(self, None);
+        self.site.dir().unregister(self, None);
         self.state.borrow_mut().closed = true;
         self.appender().rest();
         self.progressed();
@@ -94,7 +94,7 @@ impl Log {
         let rt = &self.site.cx.rt;
         let saved: io::Result<()> = async {
             if segment.save_pages(&self.site.cx, pages).await? {
-                rt.sync_dir(&self.site.place.get()).await?;
+                rt.sync_dir(&self.site.path()).await?;
             }
             Ok(())
         }
@@ -151,7 +151,7 @@ impl Log {
     /// Writes the producers' state as of `offset`, which is the log's end now.
     pub(super) async fn save_snapshot(&self, offset: i64) {
         let bytes = self.producers(|producers| producers.snapshot());
-        let path = FileKind::Snapshot.path(&self.site.place.get(), offset);
+        let path = FileKind::Snapshot.path(&self.site.path(), offset);
         if let Err(error) = self.site.cx.rt.replace_file(&path, &bytes).await {
             tracing::warn!(path = %path.display(), %error, "cannot write a producer snapshot");
         }
@@ -167,7 +167,7 @@ impl Log {
             let entries = state.epochs.entries().iter();
             entries.map(|(epoch, start)| format!("{epoch} {start}")).collect::<Vec<_>>()
         };
-        let path = self.site.place.get().join(EPOCHS_FILE);
+        let path = self.site.path().join(EPOCHS_FILE);
         let text = text::encode(lines.into_iter());
         if let Err(error) = self.site.cx.rt.replace_file(&path, text.as_bytes()).await {
             self.state.borrow_mut().epochs_changed = true;

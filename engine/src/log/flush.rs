@@ -14,7 +14,7 @@ use futures_util::future::{Fuse, FusedFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 
-use super::appender::{Appender, Growth};
+use super::appender::{Appender, Growth, Write};
 use crate::error::LogError;
 use crate::rt::{File, Instant, Timer};
 
@@ -49,9 +49,8 @@ async fn run(appender: Rc<Appender>) {
     let mut growth = pin!(Fuse::terminated());
     let mut alarm = Alarm::default();
     loop {
-        while let Some(chunk) = appender.next_write() {
-            let (buf, len) = chunk.seal();
-            let (file, start) = (appender.file.clone(), chunk.start());
+        while let Some(Write { start, buf, len }) = appender.next_write() {
+            let file = appender.file.clone();
             appender.cx.metrics.device_writes.inc();
             appender.cx.metrics.device_bytes.add(len as u64);
             writes.push(async move { (start, file.write_at(buf, len, start).await) });

@@ -27,6 +27,7 @@ pub(crate) mod own;
 mod reader;
 mod recovery;
 mod relearn;
+pub(crate) mod relocate;
 mod retention;
 mod scan;
 mod scrub;
@@ -46,7 +47,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub(crate) use appender::FlushPolicy;
-pub use clean::{Cleaned, Cleaner, CleanerLimits, Filth};
+pub use clean::{Cleaned, Cleaner, CleanerLimits, Filth, Pace};
 use epochs::EpochCache;
 pub use epochs::EpochEnd;
 use names::FileKind;
@@ -104,6 +105,8 @@ pub(crate) struct Log {
     truncations: Cell<u64>,
     /// Compaction found damage: it stays away until the next start.
     uncleanable: Cell<bool>,
+    /// The log is being copied, which compaction would only delay.
+    pub(crate) moving: Cell<bool>,
 }
 
 struct State {

@@ -103,7 +103,14 @@ pub(crate) enum DirKind {
     },
     /// `<topic>-<p>.<uuid>-delete`: waits to be removed.
     Doomed,
-    /// `-stray` or `-future`: Kafka's, left alone.
+    /// `<topic>-<p>.<uuid>-future`: the copy of a partition that moves here.
+    Future {
+        /// Topic name.
+        topic: String,
+        /// Index within the topic.
+        partition: i32,
+    },
+    /// `-stray`: of no topic, left alone.
     Parked,
 }
 
@@ -112,20 +119,35 @@ pub(crate) fn dir_kind(name: &str) -> Option<DirKind> {
     if let Some(stem) = name.strip_suffix(DELETE_SUFFIX) {
         return stem.rsplit_once('.').map(|_| DirKind::Doomed);
     }
-    if name.ends_with("-stray") || name.ends_with("-future") {
+    if name.ends_with("-stray") {
         return name.rsplit_once('.').map(|_| DirKind::Parked);
     }
+    if let Some(stem) = name.strip_suffix(FUTURE_SUFFIX) {
+        let (topic, partition) = parse_partition(stem.rsplit_once('.')?.0)?;
+        return Some(DirKind::Future { topic, partition });
+    }
+    let (topic, partition) = parse_partition(name)?;
+    Some(DirKind::Partition { topic, partition })
+}
+
+fn parse_partition(name: &str) -> Option<(String, i32)> {
     let (topic, digits) = name.rsplit_once('-')?;
     if topic.is_empty() || digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let partition = digits.parse().ok()?;
-    Some(DirKind::Partition { topic: topic.to_owned(), partition })
+    Some((topic.to_owned(), digits.parse().ok()?))
 }
 
 /// Name of a partition's directory.
 pub(crate) fn partition_dir(topic: &str, partition: i32) -> String {
     format!("{topic}-{partition}")
+}
+
+/// Name of the directory in which the copy of a partition grows that moves; longer than file systems
+/// take if the topic's name is very long, as in Kafka.
+pub(crate) fn future_dir(topic: &str, partition: i32, unique: Uuid) -> String {
+    let unique: String = unique.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{topic}-{partition}.{unique}{FUTURE_SUFFIX}")
 }
 
 /// Name that a partition's directory gets when it waits for removal; at most 255 bytes, for which
@@ -152,6 +174,7 @@ pub(crate) fn aside(name: &str, label: &str) -> String {
 /// Suffix of a file that waits for removal.
 pub(crate) const DELETED_SUFFIX: &str = ".deleted";
 const DELETE_SUFFIX: &str = "-delete";
+const FUTURE_SUFFIX: &str = "-future";
 
 #[cfg(test)]
 mod tests {
@@ -177,6 +200,8 @@ mod tests {
         assert_eq!(dir_kind("a-b-12"), partition("a-b", 12));
         assert_eq!(dir_kind("a-0.0123456789abcdef-delete"), Some(DirKind::Doomed));
         assert_eq!(dir_kind("a-0.0123456789abcdef-stray"), Some(DirKind::Parked));
+        let future = DirKind::Future { topic: "a.b".to_owned(), partition: 3 };
+        assert_eq!(dir_kind(&future_dir("a.b", 3, Uuid([1; 16]))), Some(future));
         assert_eq!(dir_kind("photos"), None);
         assert_eq!(dir_kind("-1"), None);
         let long = "t".repeat(249);

@@ -14,12 +14,11 @@ use super::dir::LogDir;
 use super::index::{OffsetIndex, TimeIndex};
 use super::names::Stage;
 use super::recovery::{Recovered, Recovery, Report, adopt_indexes};
-use super::segment::{Indexes, Place, Segment, read_index_file};
-use super::site::Site;
+use super::segment::{Indexes, Segment, read_index_file};
+use super::site::{Site, SiteSpec};
 use super::{FileKind, Log, State, names};
 use crate::batch::header::BatchHeader;
 use crate::buf::BLOCK;
-use crate::cache::Tail;
 use crate::cx::EngineCx;
 use crate::error::{LogError, OpenError};
 use crate::ids::{Offset, TopicId};
@@ -102,16 +101,15 @@ impl Log {
         spec: &LogSpec,
     ) -> Result<(Rc<Self>, Report), OpenError> {
         let name = spec.path.file_name().unwrap_or_default().to_string_lossy();
-        let site = Site {
-            cx: Rc::clone(cx),
+        let site = SiteSpec {
             name: Arc::from(&*name),
             dir: Rc::clone(&spec.dir),
             topic: spec.topic.clone(),
             topic_id: spec.topic_id,
             partition: spec.partition,
-            place: Place::new(spec.path.clone()),
-            tail: Tail::new(&cx.tails),
+            path: spec.path.clone(),
         };
+        let site = Site::new(cx, site);
         let fresh = create_if_absent(cx, spec).await?;
         finish_swaps(cx, &spec.path).await?;
         let listing = list(&cx.rt, &spec.path).await?;
@@ -213,6 +211,7 @@ async fn assemble(site: Site, spec: &LogSpec, mut found: Recovered) -> Result<Rc
             cleaned_through: Cell::new(spec.cleaned_through),
             truncations: Cell::new(0),
             uncleanable: Cell::new(false),
+            moving: Cell::new(false),
         }
     }))
 }
@@ -413,6 +412,6 @@ pub(super) async fn indexes_of_entry(
 }
 
 /// Kafka's file that names the topic.
-const METADATA_FILE: &str = "partition.metadata";
+pub(super) const METADATA_FILE: &str = "partition.metadata";
 /// It has two short lines.
 const METADATA_MAX: usize = 4096;

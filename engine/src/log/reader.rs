@@ -4,6 +4,7 @@
 //! window or index it lacks. The caller reads that and looks again, holding on to what it read, so
 //! the second look gets further whatever was evicted meanwhile.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use smallvec::SmallVec;
@@ -65,7 +66,17 @@ pub(crate) struct Bytes {
 impl Log {
     /// Reads batches of one segment.
     pub(crate) async fn read(self: &Rc<Self>, want: Want) -> Result<Bytes, LogError> {
-        let read = self.look_until(|log, held| log.look_for(want, held)).await?;
+        let looks = Cell::new(0_u32);
+        let look = |log: &Self, held: &Held| {
+            looks.set(looks.get() + 1);
+            log.look_for(want, held)
+        };
+        let read = self.look_until(look).await?;
+        let metrics = &self.site.cx.metrics;
+        metrics.reads.inc();
+        metrics.read_bytes.add(read.bytes as u64);
+        // What a look lacks is on the disk.
+        metrics.reads_from_disk.add(u64::from(looks.get() > 1));
         if let Some((segment, from, to)) = &read.place {
             self.read_ahead(segment, *from, *to);
         }

@@ -121,7 +121,7 @@ impl Log {
     /// Forgets what producers did behind `end`, where the log now ends.
     pub(super) async fn rebuild_producers(&self, end: i64) -> Result<(), LogError> {
         let rt = &self.site.cx.rt;
-        let dir = self.site.place.get();
+        let dir = self.site.path();
         let entries = rt.list_dir(&dir).await.map_err(|e| LogError::io("list", &dir, &e))?;
         let names = entries.iter().map(|entry| entry.name.to_string_lossy());
         let mut snapshots: Vec<i64> = names

@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Log;
-use super::dir::LogDir;
 use super::segment::Segment;
 use super::{FileKind, names};
 use crate::error::LogError;
@@ -18,7 +17,6 @@ impl Log {
     /// they are below `high_watermark`. Answers how many went.
     pub(crate) async fn apply_retention(
         self: &Rc<Self>,
-        dir: &LogDir,
         high_watermark: i64,
         now_ms: i64,
     ) -> Result<usize, LogError> {
@@ -42,9 +40,9 @@ impl Log {
         }
         segments.truncate(gone);
         for segment in &segments {
-            self.remove_segment(dir, segment).await?;
+            self.remove_segment(segment).await?;
         }
-        let place = self.site.place.get();
+        let place = self.site.path();
         let synced = self.site.cx.rt.sync_dir(&place).await;
         synced.map_err(|error| LogError::io("sync", &place, &error))?;
         Ok(segments.len())
@@ -95,7 +93,7 @@ impl Log {
 
     /// Takes a segment out of the log and renames its files. The caller holds the append lock, and
     /// a later segment exists.
-    async fn remove_segment(&self, dir: &LogDir, segment: &Rc<Segment>) -> Result<(), LogError> {
+    async fn remove_segment(&self, segment: &Rc<Segment>) -> Result<(), LogError> {
         let Some(next) = self.next_base(segment) else { return Ok(()) };
         // An open file outlives its name.
         segment.pin(&self.site.cx);
@@ -117,7 +115,7 @@ impl Log {
         self.site.cx.metrics.segments_deleted.inc();
         tracing::info!(log = &*self.site.name, segment = segment.base, "a segment is deleted");
         let delay = u64::try_from(self.config().file_delete_delay_ms).unwrap_or(0);
-        dir.doom(doomed, Duration::from_millis(delay));
+        self.site.dir().doom(doomed, Duration::from_millis(delay));
         Ok(())
     }
 
@@ -131,19 +129,16 @@ impl Log {
 
     /// Renames the log's directory so that it is no partition any more, and leaves its removal to
     /// the log directory.
-    pub(crate) async fn delete(
-        self: &Rc<Self>,
-        dir: &LogDir,
-        doomed_name: &str,
-    ) -> Result<(), LogError> {
+    pub(crate) async fn delete(self: &Rc<Self>, doomed_name: &str) -> Result<(), LogError> {
         self.abandon();
         let _shape = self.shape.lock().await;
         let _turn = self.turn.lock().await;
         let rt = &self.site.cx.rt;
-        let from = self.site.place.get();
+        // It may have moved while the locks were waited for.
+        let (from, dir) = (self.site.path(), self.site.dir());
         let to: PathBuf = dir.path().join(doomed_name);
         rt.rename(&from, &to).await.map_err(|e| LogError::io("rename", &from, &e))?;
-        self.site.place.moved_to(to.clone());
+        self.site.place().moved_to(to.clone());
         rt.sync_dir(dir.path()).await.map_err(|e| LogError::io("sync", dir.path(), &e))?;
         for segment in self.segments_from(i64::MIN) {
             self.forget(&segment);

@@ -1,6 +1,7 @@
 //! One segment: its files, and what is known about them without reading.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -20,19 +21,27 @@ use crate::producer::txn_index::{AbortedTxn, TxnIndex};
 use crate::rt::{File, Instant, OpenMode};
 
 /// Where a log's directory is now; a delete renames it under everyone's feet.
-pub(crate) struct Place(RefCell<PathBuf>);
+pub(crate) struct Place {
+    path: RefCell<PathBuf>,
+    /// It is being renamed: what is not found at its path may be at the next one.
+    moving: Cell<bool>,
+}
 
 impl Place {
     pub(crate) fn new(path: PathBuf) -> Rc<Self> {
-        Rc::new(Self(RefCell::new(path)))
+        Rc::new(Self { path: RefCell::new(path), moving: Cell::new(false) })
     }
 
     pub(crate) fn get(&self) -> PathBuf {
-        self.0.borrow().clone()
+        self.path.borrow().clone()
     }
 
     pub(crate) fn moved_to(&self, path: PathBuf) {
-        *self.0.borrow_mut() = path;
+        *self.path.borrow_mut() = path;
+    }
+
+    pub(crate) fn set_moving(&self, moving: bool) {
+        self.moving.set(moving);
     }
 }
 
@@ -187,6 +196,10 @@ impl Segment {
         self.created_ms.get()
     }
 
+    pub(crate) fn set_created_ms(&self, at: i64) {
+        self.created_ms.set(at);
+    }
+
     /// This segment's share of `segment.jitter.ms`.
     pub(crate) fn jitter_ms(&self, jitter_ms_max: i64) -> i64 {
         let range = u64::try_from(jitter_ms_max).unwrap_or(0);
@@ -205,12 +218,28 @@ impl Segment {
             cx.shelf.touch(self);
             return Ok(file);
         }
-        let path = self.path(FileKind::Log);
-        let file = cx.rt.open(&path, OpenMode::ReadWrite).await;
-        let file = file.map_err(|error| LogError::io("open", &path, &error))?;
+        let file = loop {
+            let path = self.path(FileKind::Log);
+            match cx.rt.open(&path, OpenMode::ReadWrite).await {
+                Ok(file) => break file,
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && self.has_moved(cx, FileKind::Log, &path).await => {}
+                Err(error) => return Err(LogError::io("open", &path, &error)),
+            }
+        };
         *self.file.borrow_mut() = Some(file.clone());
         cx.shelf.touch(self);
         Ok(file)
+    }
+
+    /// Whether a file that was not found at `path` may be elsewhere now: its directory was renamed
+    /// since, or is just being.
+    async fn has_moved(&self, cx: &EngineCx, kind: FileKind, path: &Path) -> bool {
+        while self.place.moving.get() {
+            cx.rt.sleep(RENAME_LOOK).await;
+        }
+        self.path(kind) != path
     }
 
     /// Keeps everything in memory from now on: the segment is appended to, or its files go.
@@ -367,8 +396,15 @@ impl Segment {
         if let Some(txns) = known {
             return Ok(txns);
         }
-        let path = self.path(FileKind::TxnIndex);
-        let bytes = read_index_file(cx, &path).await?.unwrap_or_default();
+        let (path, bytes) = loop {
+            let path = self.path(FileKind::TxnIndex);
+            match read_index_file(cx, &path).await? {
+                Some(bytes) => break (path, bytes),
+                // Not found where it is not any more does not mean that there is none.
+                None if self.has_moved(cx, FileKind::TxnIndex, &path).await => {}
+                None => break (path, Vec::new()),
+            }
+        };
         let decoded = TxnIndex::decode(&bytes, Offset(self.base));
         let decoded =
             decoded.map_err(|error| self.corrupt(0, &format!("{}: {error}", path.display())))?;
@@ -489,6 +525,8 @@ pub(crate) async fn read_index_file(
     }
 }
 
+/// How often a reader looks whether a directory has been renamed.
+const RENAME_LOOK: Duration = Duration::from_millis(1);
 /// Sequential readers of one segment that are told apart.
 const READERS: usize = 4;
 /// Kafka preallocates `segment.index.bytes`, which is an i32.

@@ -1,6 +1,8 @@
 //! A log's surroundings: what is needed to make its files before the log itself exists.
 
+use std::cell::RefCell;
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,18 +26,59 @@ pub(crate) struct Site {
     pub(crate) cx: Rc<EngineCx>,
     /// Name of the directory, for messages.
     pub(crate) name: Arc<str>,
+    /// Another one once the log has moved there, as its place is.
+    dir: RefCell<Rc<LogDir>>,
+    pub(crate) topic: String,
+    pub(crate) topic_id: TopicId,
+    pub(crate) partition: i32,
+    place: RefCell<Rc<Place>>,
+    pub(crate) tail: Rc<Tail>,
+}
+
+/// Which log of a log directory.
+pub(crate) struct SiteSpec {
+    pub(crate) name: Arc<str>,
     pub(crate) dir: Rc<LogDir>,
     pub(crate) topic: String,
     pub(crate) topic_id: TopicId,
     pub(crate) partition: i32,
-    pub(crate) place: Rc<Place>,
-    pub(crate) tail: Rc<Tail>,
+    /// Its directory.
+    pub(crate) path: PathBuf,
 }
 
 impl Site {
+    pub(crate) fn new(cx: &Rc<EngineCx>, spec: SiteSpec) -> Self {
+        let SiteSpec { name, dir, topic, topic_id, partition, path } = spec;
+        let (dir, place) = (RefCell::new(dir), RefCell::new(Place::new(path)));
+        let tail = Tail::new(&cx.tails);
+        Self { cx: Rc::clone(cx), name, dir, topic, topic_id, partition, place, tail }
+    }
+
+    /// The log directory.
+    pub(crate) fn dir(&self) -> Rc<LogDir> {
+        Rc::clone(&self.dir.borrow())
+    }
+
+    /// The log's own directory, which moves under the feet of whoever knows its path.
+    pub(crate) fn place(&self) -> Rc<Place> {
+        Rc::clone(&self.place.borrow())
+    }
+
+    /// The log's own directory now.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.place.borrow().get()
+    }
+
+    /// Goes on in another log directory; answers the place that was.
+    pub(crate) fn move_to(&self, other: &Self) -> Rc<Place> {
+        drop(self.dir.replace(other.dir()));
+        self.place.replace(other.place())
+    }
+
     pub(crate) fn segment(&self, base: i64, bytes: u64) -> Rc<Segment> {
-        let generation = self.dir.generation();
-        Segment::listed(&self.cx, &self.name, &self.place, base, bytes, generation)
+        let generation = self.dir.borrow().generation();
+        let place = self.place.borrow();
+        Segment::listed(&self.cx, &self.name, &place, base, bytes, generation)
     }
 
     /// An empty segment file, with its name durable.
@@ -48,7 +91,7 @@ impl Site {
             if file.len().await? > 0 {
                 file.truncate(0).await?;
             }
-            self.cx.rt.sync_dir(&self.place.get()).await?;
+            self.cx.rt.sync_dir(&self.path()).await?;
             segment.set_file(file);
             segment.start_sidecar();
             Ok(())
@@ -64,7 +107,7 @@ impl Site {
     /// Takes back a segment that was begun at `base` and is not used: the log would go on past its
     /// name.
     pub(crate) async fn discard(&self, base: i64) -> Result<(), LogError> {
-        let place = self.place.get();
+        let place = self.path();
         remove_if_there(&self.cx.rt, &FileKind::Log.path(&place, base)).await?;
         let synced = self.cx.rt.sync_dir(&place).await;
         synced.map_err(|error| LogError::io("sync", &place, &error))
@@ -109,7 +152,8 @@ impl Site {
     /// The place of a segment in the core's journal. The metadata log has none: what it says is
     /// needed before any journal is replayed.
     fn seat(&self, base: i64) -> Option<Seat> {
-        let journal = self.dir.journal();
+        let dir = self.dir.borrow();
+        let journal = dir.journal();
         (self.topic != METADATA_TOPIC)
             .then(|| Seat::new(journal, &self.name, self.topic_id.0, self.partition, base))
     }

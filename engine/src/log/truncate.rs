@@ -55,7 +55,7 @@ impl Log {
                 remove_if_there(&rt, &path).await?;
             }
         }
-        let place = self.site.place.get();
+        let place = self.site.path();
         if !later.is_empty() {
             rt.sync_dir(&place).await.map_err(|e| LogError::io("sync", &place, &e))?;
         }

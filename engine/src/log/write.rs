@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Log;
-use super::appender::Appender;
+use super::appender::{Appender, AppenderSpec};
 use super::aside::{self, Tail};
 use super::recovery::{Leftover, Report};
 use super::segment::Segment;
@@ -104,7 +104,7 @@ impl Log {
         self.note_change();
         let bytes = appender.uncommitted();
         self.site.cx.metrics.appended_bytes.add(bytes);
-        self.site.dir.note_appended(bytes, was_captured);
+        self.site.dir().note_appended(bytes, was_captured);
         appender.commit(log_end, records);
     }
 
@@ -177,7 +177,7 @@ impl Log {
         old.unpin(&self.site.cx);
         self.note_change();
         self.site.cx.metrics.segments_rolled.inc();
-        self.site.dir.checkpoint_soon();
+        self.site.dir().checkpoint_soon();
         Ok(())
     }
 
@@ -196,14 +196,18 @@ impl Log {
         segment: &Rc<Segment>,
         end_offset: i64,
     ) -> Result<Rc<Appender>, LogError> {
-        let me = Rc::downgrade(self);
         let config = self.config();
         let spec = self.site.appender_spec(segment, end_offset, &config).await?;
+        Ok(self.appender_of(spec))
+    }
+
+    pub(super) fn appender_of(self: &Rc<Self>, spec: AppenderSpec) -> Rc<Appender> {
+        let me = Rc::downgrade(self);
         let listener = move || {
             if let Some(log) = me.upgrade() {
                 log.progressed();
             }
         };
-        Ok(Appender::new(&self.site.cx, spec, listener))
+        Appender::new(&self.site.cx, spec, listener)
     }
 }

@@ -201,6 +201,10 @@ impl Partition {
         if !self.turned_away.borrow().is_empty() {
             self.turned_away.borrow_mut().forget(placed[0].producer_id);
         }
+        self.traffic.bytes_in.add(validated.size() as u64);
+        for header in &placed {
+            self.traffic.records_in.add(u64::try_from(header.records_count).unwrap_or(0));
+        }
         let last = placed.last().expect("validation passes at least one batch");
         let append_time = last.attributes.timestamp_type() == TimestampType::LogAppendTime;
         Appended {

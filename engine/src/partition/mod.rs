@@ -18,9 +18,11 @@
 
 mod append;
 mod follow;
+mod moving;
 mod query;
 mod read;
 mod state;
+mod traffic;
 mod turned_away;
 mod unfinished;
 mod upkeep;
@@ -41,15 +43,19 @@ pub use crate::batch::validate::Origin;
 pub use crate::log::{EpochEnd, RecoveryReport};
 pub use crate::producer::ActiveProducer;
 pub use append::{Acks, AppendOptions, Appended};
+pub use moving::{FutureReplica, Move, MoveOutcome};
 pub use query::{FoundOffset, OffsetQuery};
 pub use read::{AbortedTxn, ReadBound, ReadResult, ReadSpec};
 pub use state::{FollowerSpec, LeaderSpec, Offsets};
+pub use traffic::Traffic;
 pub use wait::{AckFuture, ReadableFuture};
 
 use crate::cx::EngineCx;
 use crate::error::{LogError, OpenError};
 use crate::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
+use crate::log::checkpoint::Entry;
 use crate::log::dir::{LogDir, TopicPartition};
+use crate::log::relocate::{Note, Relocation};
 use crate::log::{Log, LogSpec};
 use crate::rt::Rt;
 use crate::waiters::Waiters;
@@ -79,8 +85,11 @@ pub struct Partition {
     recovery: RecoveryReport,
     role: RefCell<Role>,
     turned_away: RefCell<TurnedAway>,
+    /// The move to another log directory that is under way.
+    moving: RefCell<Option<Rc<Relocation>>>,
     /// The log start that a crash does not undo.
     noted_start: Cell<i64>,
+    traffic: Traffic,
     /// Counts changes that waiters have to know of although no offset moved.
     changes: Cell<u64>,
     /// Waiting for acknowledgement.
@@ -121,14 +130,16 @@ impl Partition {
             return Err(OpenError::DirOffline { path: dir.path().to_owned(), reason });
         }
         let key = (spec.topic.clone(), spec.partition.0);
-        let entries = dir.entries(spec.topic_id, spec.partition.0);
+        let path = dir.partition_path(&spec.topic, spec.partition.0);
+        let note = Note::read(&cx.rt, &path).await?;
+        let entries = entries_of(&spec, note.as_ref());
         // One that we did not recover since somebody else used it is as that one left it.
         let ours = dir.is_ours() && !entries.is_empty();
         let noted =
             |offsets: &BTreeMap<TopicPartition, i64>| offsets.get(&key).copied().filter(|_| !ours);
         let noted_high_watermark = noted(&dir.contents().high_watermarks).unwrap_or(0);
         let log_spec = LogSpec {
-            path: dir.partition_path(&spec.topic, spec.partition.0),
+            path,
             dir: Rc::clone(dir),
             topic: spec.topic.clone(),
             topic_id: spec.topic_id,
@@ -161,7 +172,9 @@ impl Partition {
             recovery,
             role: RefCell::new(Role::None),
             turned_away: RefCell::default(),
+            moving: RefCell::default(),
             noted_start: Cell::new(log.log_start()),
+            traffic: Traffic::default(),
             changes: Cell::new(0),
             acks: Waiters::default(),
             readers: Default::default(),
@@ -173,6 +186,9 @@ impl Partition {
                 partition.on_progress();
             }
         }));
+        if note.is_some() {
+            moving::keep(&partition).await;
+        }
         Ok(partition)
     }
 
@@ -196,8 +212,8 @@ impl Partition {
 
     /// The log directory that holds the partition.
     #[must_use]
-    pub fn log_dir(&self) -> &Rc<LogDir> {
-        &self.spec.log_dir
+    pub fn log_dir(&self) -> Rc<LogDir> {
+        self.log.site.dir()
     }
 
     /// What opening had to repair.
@@ -210,6 +226,18 @@ impl Partition {
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.log.size_bytes()
+    }
+
+    /// What came and went since it was opened.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// Who waits for something to be acknowledged, and who for something to read.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.acks.len(), self.readers.iter().map(Waiters::len).sum())
     }
 
     /// The configuration in force.
@@ -228,6 +256,13 @@ impl Partition {
     #[must_use]
     pub fn failure(&self) -> Option<LogError> {
         self.log.check_open().err()
+    }
+
+    /// Gives the partition up, whose directory has failed: nothing is served any more, and who waits
+    /// is told.
+    pub fn fail(&self, reason: &str) {
+        drop(self.log.fail(reason));
+        self.end_role();
     }
 
     /// The producers that the log remembers.
@@ -259,10 +294,21 @@ impl Partition {
     }
 }
 
+/// What is known of a partition: by checkpoints and, where it has moved here, by the move.
+fn entries_of(spec: &PartitionSpec, note: Option<&Note>) -> Vec<Entry> {
+    let dir = &spec.log_dir;
+    let mut entries = dir.entries(spec.topic_id, spec.partition.0);
+    if let Some(note) = note.filter(|_| dir.is_ours()) {
+        entries.push(note.entry.clone());
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.offset));
+    }
+    entries
+}
+
 /// Makes the checkpoint know of a log. One that may have been made just now is known before anyone
 /// may use it: from then on it cannot get lost unnoticed.
 async fn note_first(log: &Log) -> Result<(), LogError> {
-    let dir = &log.site.dir;
+    let dir = log.site.dir();
     if log.log_end() > log.log_start() {
         dir.checkpoint_soon();
         return Ok(());

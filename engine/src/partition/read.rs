@@ -75,6 +75,7 @@ impl Partition {
         if spec.up_to == ReadBound::LastStable && read.bytes > 0 {
             result.aborted = self.log.aborted(spec.from.0, read.until).await?;
         }
+        self.traffic.bytes_out.add(read.bytes as u64);
         (result.slices, result.bytes) = (read.slices, read.bytes);
         Ok(result)
     }

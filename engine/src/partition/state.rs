@@ -56,7 +56,8 @@ pub(super) enum Role {
 
 impl LeaderSpec {
     /// In-sync replicas that `acks=all` asks for.
-    pub(super) fn min_isr_effective(&self) -> u32 {
+    #[must_use]
+    pub fn min_isr_effective(&self) -> u32 {
         self.min_isr.min(self.replica_count)
     }
 }
@@ -134,6 +135,12 @@ impl Partition {
     #[must_use]
     pub fn is_leader(&self) -> bool {
         matches!(*self.role.borrow(), Role::Leader { .. })
+    }
+
+    /// What this broker knows as the leader; none where it does not lead.
+    #[must_use]
+    pub fn leadership(&self) -> Option<LeaderSpec> {
+        self.leader().ok()
     }
 
     pub(super) fn leader(&self) -> Result<LeaderSpec, AppendError> {

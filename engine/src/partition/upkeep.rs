@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use wire::primitives::Uuid;
 
-use super::Partition;
+use super::{Partition, moving};
 use crate::error::{AppendError, LogError, ReadError};
 use crate::ids::Offset;
 use crate::log::{Cleaned, Cleaner, Filth, doomed_dir};
@@ -28,9 +28,9 @@ impl Partition {
     /// What the file system reports; the partition serves on.
     pub async fn housekeep(self: &Rc<Self>, now_ms: i64) -> Result<(), LogError> {
         self.check_open()?;
-        let (dir, high_watermark) = (&self.spec.log_dir, self.log.high_watermark.get());
+        let high_watermark = self.log.high_watermark.get();
         let start = self.log.log_start();
-        self.log.apply_retention(dir, high_watermark, now_ms).await?;
+        self.log.apply_retention(high_watermark, now_ms).await?;
         if self.log.log_start() != start {
             self.changed();
         }
@@ -85,7 +85,7 @@ impl Partition {
         let to = to.max(self.log.log_start());
         if to > self.noted_start.get() {
             self.log.intend_log_start(to);
-            match self.spec.log_dir.checkpoint().await {
+            match self.log_dir().checkpoint().await {
                 Ok(()) => self.noted_start.set(to.max(self.noted_start.get())),
                 // Deleting is how room comes back: it must not need any.
                 Err(LogError::Io { kind: ErrorKind::StorageFull, .. }) => {}
@@ -109,7 +109,12 @@ impl Partition {
         let mut unique = [0; 16];
         self.cx.rt.fill_random(&mut unique);
         let name = doomed_dir(&self.spec.topic, self.spec.partition.0, Uuid(unique));
+        let copy = self.cancel_move();
         self.end_role();
-        self.log.delete(&self.spec.log_dir, &name).await
+        let deleted = self.log.delete(&name).await;
+        if let Some(to) = copy {
+            moving::discard(&to).await;
+        }
+        deleted
     }
 }

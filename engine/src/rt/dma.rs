@@ -64,6 +64,8 @@ enum Memory {
     /// A buffer that a file can write. Shared while a write of it is in flight, of which the
     /// kernel may still read after whoever wanted it is gone.
     Device(Rc<DmaBuffer>),
+    /// A copy that one write needs, of just its length; it goes back to glommio.
+    Once(Rc<DmaBuffer>),
     /// What a read returned, and how many bytes were asked for. Never written.
     Read(ReadResult, usize),
 }
@@ -99,7 +101,7 @@ impl DmaBuf {
     /// What glommio can write without a copy, if that is just the first `len` bytes.
     pub(super) fn device(&self, len: usize) -> Option<&Rc<DmaBuffer>> {
         match self.memory() {
-            Memory::Device(buffer) if buffer.len() == len => Some(buffer),
+            Memory::Device(buffer) | Memory::Once(buffer) if buffer.len() == len => Some(buffer),
             _ => None,
         }
     }
@@ -202,6 +204,12 @@ impl DmaPool {
         DmaBuf { memory: Some(memory), len, pool: self.clone() }
     }
 
+    /// A buffer that is made for one write.
+    pub(super) fn once(&self, copy: DmaBuffer) -> DmaBuf {
+        let len = copy.len();
+        DmaBuf { memory: Some(Memory::Once(Rc::new(copy))), len, pool: self.clone() }
+    }
+
     /// A buffer of what a read of `asked` bytes returned: the same memory, unless so much of that
     /// kind is in use that the next reads would lack it.
     pub(super) fn adopt(&self, read: ReadResult, asked: usize) -> DmaBuf {
@@ -235,9 +243,10 @@ impl DmaPool {
 
     fn put(&self, mut memory: Memory) {
         let size = memory.size();
-        if let Memory::Read(..) = memory {
-            self.0.read.set(self.0.read.get() - size);
-            return;
+        match memory {
+            Memory::Read(..) => return self.0.read.set(self.0.read.get() - size),
+            Memory::Once(_) => return,
+            Memory::Plain(_) | Memory::Device(_) => {}
         }
         // What a write in flight still refers to is freed with it.
         if memory.exclusive().is_none() {
@@ -275,7 +284,7 @@ impl Memory {
     fn size(&self) -> usize {
         match self {
             Self::Plain(plain) => plain.layout.size(),
-            Self::Device(buffer) => buffer.len(),
+            Self::Device(buffer) | Self::Once(buffer) => buffer.len(),
             Self::Read(_, asked) => *asked,
         }
     }
@@ -283,7 +292,7 @@ impl Memory {
     fn as_ptr(&self) -> *const u8 {
         match self {
             Self::Plain(plain) => plain.start.as_ptr(),
-            Self::Device(buffer) => buffer.as_ptr(),
+            Self::Device(buffer) | Self::Once(buffer) => buffer.as_ptr(),
             Self::Read(read, _) => read.as_ptr(),
         }
     }
@@ -293,7 +302,7 @@ impl Memory {
         match self {
             Self::Plain(plain) => Some(plain.start),
             Self::Device(buffer) => NonNull::new(Rc::get_mut(buffer)?.as_mut_ptr()),
-            Self::Read(..) => None,
+            Self::Once(_) | Self::Read(..) => None,
         }
     }
 }

@@ -93,6 +93,17 @@ impl File {
         }
     }
 
+    /// A buffer for one [`File::write_at`]: these bytes, and zeros to whole blocks; with its length.
+    #[must_use]
+    pub fn copied(&self, bytes: &[u8]) -> (Rc<DmaBuf>, usize) {
+        let copy = match &self.0 {
+            FileForm::Real(file) => file.copied(bytes),
+            FileForm::Sim(file) => file.copied(bytes),
+        };
+        let len = copy.len();
+        (Rc::new(copy), len)
+    }
+
     /// Reads up to `len` bytes at `pos`; the buffer's length tells how many there were before the
     /// end of the file.
     ///

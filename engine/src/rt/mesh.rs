@@ -165,6 +165,12 @@ impl<M: Send + 'static> MeshPort<M> {
         Some(first)
     }
 
+    /// Messages that were sent here and not received yet.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.batch.borrow().len() + self.own().messages.len()
+    }
+
     fn push(&self, to: CoreId, message: M) -> Result<(), TrySendError<M>> {
         let mailbox = &self.mailboxes[to.index()];
         if mailbox.closed.load(Ordering::Acquire) {

@@ -83,6 +83,15 @@ impl Rt {
         }
     }
 
+    /// Processor time that the core's thread has used; nothing takes any in the simulator.
+    #[must_use]
+    pub fn busy(&self) -> Duration {
+        match &self.0 {
+            RtForm::Real(core) => core.busy(),
+            RtForm::Sim(_) => Duration::ZERO,
+        }
+    }
+
     /// Unpredictable bits, good enough for ids and secrets on a real node.
     #[must_use]
     pub fn random_u64(&self) -> u64 {

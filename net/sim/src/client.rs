@@ -11,8 +11,7 @@ use wire::api_key::ApiKey;
 use wire::cursor::Cursor;
 use wire::error::DecodeError;
 use wire::header::{RequestHeader, ResponseHeader};
-use wire::schema::{self, Message};
-use wire::writer::Writer;
+use wire::schema::Message;
 
 /// One connection. A client that loses it makes another.
 #[derive(Debug)]
@@ -131,13 +130,8 @@ fn frame<'q>(
     correlation_id: i32,
     request: &impl Message<'q>,
 ) -> Vec<u8> {
-    let mut writer = Writer::new();
-    let mark = writer.begin_frame();
     let header = RequestHeader { api, api_version, correlation_id, client_id: Some("sim") };
-    header.encode(&mut writer).expect("a client id fits");
-    schema::encode(request, &mut writer, api_version).expect("the workload knows its versions");
-    writer.end_frame(mark).expect("the workload's requests are small");
-    writer.into_bytes()
+    header.frame(request).expect("the workload knows its versions").into_bytes()
 }
 
 /// Longer than any answer of a healthy node takes, delays of slow links included.

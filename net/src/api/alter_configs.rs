@@ -1,4 +1,4 @@
-//! AlterConfigs (33), v0–2: replaces all configs of topics and brokers, decided by the controller.
+//! AlterConfigs (33), v0–2: replaces all configs of what it names, decided by the controller.
 
 use replication::controller::configs::{AlterConfigs, AlterResource, ConfigsChange};
 use replication::image::{ConfigResource, ResourceKind};
@@ -71,6 +71,10 @@ pub(super) async fn alter(
 }
 
 impl Altered {
+    pub(super) fn new(resource: ConfigResource, outcome: Result<(), Failure>) -> Self {
+        Self { resource, failure: outcome.err() }
+    }
+
     fn not(resource: ConfigResource, failure: Failure) -> Self {
         Self { resource, failure: Some(failure) }
     }

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use engine::group::{ConsumerDescription, ConsumerMemberDescription, OwnedPartitions};
+use engine::group::{Absent, ConsumerDescription, ConsumerMemberDescription, OwnedPartitions};
 use engine::ids::TopicId;
 use replication::image::Image;
 use wire::error_code::ErrorCode;
@@ -22,8 +22,8 @@ use crate::core::Core;
 /// Groups of one core, each with its partition of `__consumer_offsets`.
 pub(crate) struct Work(Vec<(i32, String)>);
 
-/// What each is; none that is not known.
-pub(crate) type Outcome = Vec<Result<Option<ConsumerDescription>, ErrorCode>>;
+/// What each is.
+pub(crate) type Outcome = Vec<Result<Result<ConsumerDescription, Absent>, ErrorCode>>;
 
 pub(super) async fn handle(cx: &Cx, request: ConsumerGroupDescribeRequest<'_>) -> Reply {
     let names: Vec<&str> = request.group_ids.iter().collect();
@@ -35,7 +35,11 @@ pub(super) async fn handle(cx: &Cx, request: ConsumerGroupDescribeRequest<'_>) -
     let size: usize = size.sum();
     cx.claim(names.len() + size).await;
     let image = cx.image();
-    let messages: Vec<_> = names.iter().map(|name| format!("Group {name} not found.")).collect();
+    let message = |(name, found): (&&str, &Result<Result<_, Absent>, _>)| match found {
+        Ok(Err(absent)) => absent.message(name),
+        _ => String::new(),
+    };
+    let messages: Vec<_> = names.iter().zip(&found).map(message).collect();
     let groups = names.iter().zip(&found).zip(&messages).map(|((name, found), message)| {
         let failed = |code: ErrorCode, error_message| DescribedGroup {
             error_code: code.into(),
@@ -44,17 +48,17 @@ pub(super) async fn handle(cx: &Cx, request: ConsumerGroupDescribeRequest<'_>) -
             ..DescribedGroup::default()
         };
         match found {
-            Ok(Some(group)) if group.members.iter().any(|it| is_hidden(cx, &image, it)) => {
+            Ok(Ok(group)) if group.members.iter().any(|it| is_hidden(cx, &image, it)) => {
                 failed(ErrorCode::TOPIC_AUTHORIZATION_FAILED, Some(HIDDEN))
             }
-            Ok(Some(group)) => DescribedGroup {
+            Ok(Ok(group)) => DescribedGroup {
                 authorized_operations: match request.include_authorized_operations {
                     true => cx.allowed_operations(ResourceKind::Group, name),
                     false => i32::MIN,
                 },
                 ..described(&image, name, group)
             },
-            Ok(None) => failed(ErrorCode::GROUP_ID_NOT_FOUND, Some(message)),
+            Ok(Err(_)) => failed(ErrorCode::GROUP_ID_NOT_FOUND, Some(message)),
             Err(code) => failed(*code, None),
         }
     });
@@ -86,7 +90,7 @@ fn described<'a>(
         subscribed_topic_regex: Some(&member.pattern),
         assignment: assignment(image, &member.assignment),
         target_assignment: assignment(image, &member.target),
-        member_type: CONSUMER,
+        member_type: if member.is_classic { CLASSIC } else { CONSUMER },
     });
     DescribedGroup {
         group_id,
@@ -117,7 +121,8 @@ pub(crate) async fn serve(core: Rc<Core>, Work(groups): Work) -> Outcome {
     groups.into_iter().map(describe).collect()
 }
 
-/// The kind of members: of this protocol, not of the classic one.
+/// A member's protocol: the classic one, or this.
+const CLASSIC: i8 = 0;
 const CONSUMER: i8 = 1;
 /// As Kafka says it.
 const HIDDEN: &str =

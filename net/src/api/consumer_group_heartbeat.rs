@@ -114,9 +114,13 @@ fn fresh_id(cx: &Cx) -> String {
 pub(crate) async fn serve(core: Rc<Core>, Work { shard, beat }: Work) -> Outcome {
     let unserved = |error: crate::groups::NoHost| Failure::bare(error.code());
     let host = core.groups.host(shard).map_err(unserved)?;
+    let group = beat.group.clone();
     let told = host.ask(|shard, now, ticket| shard.consumer_beat(now, ticket, *beat)).await;
     match told.map_err(unserved)? {
-        Answer::Beaten(told) => told.map_err(|error| Failure::told(&error)),
+        Answer::Beaten(told) => told.map_err(|error| Failure {
+            code: error.code(),
+            message: Some(error.message(&group).into()),
+        }),
         _ => unreachable!("a heartbeat is answered in kind"),
     }
 }

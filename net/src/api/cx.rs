@@ -182,6 +182,7 @@ impl Cx {
         let mut writer = self.core.writers.take();
         match self.encode(&mut writer, version, message) {
             Ok(()) => {
+                self.core.requests.failed(self.row, writer.errors());
                 let response = Response::new(writer.finish(), records);
                 Reply::Send(response.charged(self.claimed.take(), pinned))
             }

@@ -1,12 +1,12 @@
-//! DescribeConfigs (32), v1–4: every key of a topic or a broker with its value, and where that is
-//! from.
+//! DescribeConfigs (32), v1–4: every key of a topic, broker, group or telemetry subscription with its
+//! value, and where that is from; and the levels of this broker's loggers.
 //!
-//! Brokers answer for themselves and, under the empty name, for what is set for all. Groups and
-//! telemetry subscriptions show what is set for them; there are no loggers to set.
+//! Brokers answer for themselves and, under the empty name, for what is set for all. A group or a
+//! subscription need not exist to be described.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use config::{Described, Kind, Source};
+use config::{Described, Source};
 use replication::controller::names;
 use replication::image::{ConfigResource, Image, ResourceKind};
 use wire::error_code::ErrorCode;
@@ -18,16 +18,16 @@ use wire::msg::describe_configs::{
 use super::Cx;
 use super::authz::Operation;
 use super::errors::Failure;
+use super::loggers;
+use super::resources::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC};
 use crate::conn::reply::Reply;
 
 /// What a resource has.
-enum Found<'a> {
+enum Found {
     /// Keys of the table.
-    Described(Vec<Described>),
-    /// Values of a resource whose keys are not in the table, and the layer they are from.
-    Plain(&'a BTreeMap<String, String>, i8),
-    /// Nothing that could be set.
-    Nothing,
+    Keys(Vec<Described>),
+    /// This broker's loggers.
+    Loggers,
 }
 
 pub(super) async fn handle(cx: &Cx, request: DescribeConfigsRequest<'_>) -> Reply {
@@ -53,7 +53,7 @@ pub(super) async fn handle(cx: &Cx, request: DescribeConfigsRequest<'_>) -> Repl
         };
         match found {
             Ok(found) => {
-                DescribeConfigsResult { configs: configs(found, asked, &request), ..result }
+                DescribeConfigsResult { configs: configs(cx, found, asked, &request), ..result }
             }
             Err(failure) => DescribeConfigsResult {
                 error_code: failure.code.into(),
@@ -66,52 +66,40 @@ pub(super) async fn handle(cx: &Cx, request: DescribeConfigsRequest<'_>) -> Repl
     cx.reply(&DescribeConfigsResponse { throttle_time_ms: cx.throttle_ms(), results })
 }
 
-fn find<'a>(
-    cx: &Cx,
-    image: &'a Image,
-    asked: &DescribeConfigsResource<'_>,
-) -> Result<Found<'a>, Failure> {
+fn find(cx: &Cx, image: &Image, asked: &DescribeConfigsResource<'_>) -> Result<Found, Failure> {
     let name = asked.resource_name;
     let resource = ConfigResource::new(ResourceKind::from_code(asked.resource_type), name);
     cx.permits_config(Operation::DescribeConfigs, &resource).map_err(Failure::bare)?;
+    let none = BTreeMap::new();
+    let set = image.configs().get(&resource).map_or(&none, |set| &**set);
     match asked.resource_type {
         TOPIC => {
             if let Some(refusal) = names::refusal(name) {
-                return Err(failure(ErrorCode::INVALID_TOPIC_EXCEPTION, refusal));
+                return Err(Failure::new(ErrorCode::INVALID_TOPIC_EXCEPTION, refusal));
             }
             if image.topics().named(name).is_none() {
                 return Err(Failure::bare(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
             }
-            let none = BTreeMap::new();
-            let overrides = image.configs().get(&ConfigResource::topic(name));
-            let overrides = overrides.map_or(&none, |overrides| overrides);
-            Ok(Found::Described(cx.core.config().describe_topic(overrides)))
+            Ok(Found::Keys(cx.core.config().describe_topic(set)))
         }
-        BROKER if name.is_empty() => Ok(Found::Described(cx.core.config().describe_cluster())),
+        BROKER if name.is_empty() => Ok(Found::Keys(cx.core.config().describe_cluster())),
         BROKER => {
             own_id(cx, name, "expected {} or empty string, but received")?;
-            Ok(Found::Described(cx.core.config().describe_broker()))
+            Ok(Found::Keys(cx.core.config().describe_broker()))
         }
-        LOGGER if name.is_empty() => Err(invalid("Broker id must not be empty".to_owned())),
-        LOGGER => {
+        BROKER_LOGGER if name.is_empty() => Err(invalid("Broker id must not be empty".to_owned())),
+        BROKER_LOGGER => {
             own_id(cx, name, "expected {} but received")?;
-            Ok(Found::Nothing)
+            Ok(Found::Loggers)
         }
         CLIENT_METRICS if name.is_empty() => {
             Err(invalid("Client metrics subscription name must not be empty".to_owned()))
         }
-        CLIENT_METRICS => Ok(plain(image, ResourceKind::ClientMetrics, name, FROM_CLIENT_METRICS)),
+        CLIENT_METRICS => Ok(Found::Keys(cx.core.config().describe_subscription(set))),
         GROUP if name.is_empty() => Err(invalid("Group name must not be empty".to_owned())),
-        GROUP => Ok(plain(image, ResourceKind::Group, name, FROM_GROUP)),
+        GROUP => Ok(Found::Keys(cx.core.config().describe_group(set))),
         // In Kafka's words, for a kind that its client library does not know.
         _ => Err(invalid(ErrorCode::INVALID_REQUEST.message().to_owned())),
-    }
-}
-
-fn plain<'a>(image: &'a Image, kind: ResourceKind, name: &str, source: i8) -> Found<'a> {
-    match image.configs().get(&ConfigResource::new(kind, name)) {
-        Some(set) => Found::Plain(set, source),
-        None => Found::Nothing,
     }
 }
 
@@ -129,18 +117,13 @@ fn own_id(cx: &Cx, name: &str, expectation: &str) -> Result<(), Failure> {
 }
 
 fn invalid(message: String) -> Failure {
-    failure(ErrorCode::INVALID_REQUEST, message)
-}
-
-fn failure(code: ErrorCode, mut message: String) -> Failure {
-    // What it quotes may be as long as a string can be.
-    message.truncate(message.floor_char_boundary(MESSAGE_LEN_MAX));
-    Failure { code, message: Some(message.into()) }
+    Failure::new(ErrorCode::INVALID_REQUEST, message)
 }
 
 /// The keys asked for; without any, all.
 fn configs<'a, C: FromIterator<DescribeConfigsResourceResult<'a>>>(
-    found: &'a Found<'_>,
+    cx: &Cx,
+    found: &'a Found,
     asked: &DescribeConfigsResource<'_>,
     request: &DescribeConfigsRequest<'_>,
 ) -> C {
@@ -148,21 +131,14 @@ fn configs<'a, C: FromIterator<DescribeConfigsResourceResult<'a>>>(
         asked.configuration_keys.iter().flat_map(|keys| keys.iter()).collect();
     let wanted = |name: &str| keys.is_empty() || keys.contains(name);
     match found {
-        Found::Described(all) => {
+        Found::Keys(all) => {
             let wanted = all.iter().filter(|described| wanted(described.name));
             wanted.map(|described| config(described, request)).collect()
         }
-        Found::Plain(set, source) => {
-            let wanted = set.iter().filter(|(name, _)| wanted(name));
-            let config = |(name, value): (&'a String, &'a String)| DescribeConfigsResourceResult {
-                name,
-                value: Some(value),
-                config_source: *source,
-                ..DescribeConfigsResourceResult::default()
-            };
-            wanted.map(config).collect()
+        Found::Loggers => {
+            let all = loggers::describe(cx).into_iter();
+            all.filter(|logger| wanted(logger.name)).collect()
         }
-        Found::Nothing => std::iter::empty().collect(),
     }
 }
 
@@ -183,34 +159,10 @@ fn config<'a>(
         config_source: Source::id(described.source),
         is_sensitive: described.sensitive,
         synonyms: synonyms.collect(),
-        config_type: config_type(described.kind),
+        config_type: described.kind.id(),
         documentation: request.include_documentation.then_some(described.doc),
-    }
-}
-
-/// `ConfigType` as the protocol numbers it.
-fn config_type(kind: Kind) -> i8 {
-    match kind {
-        Kind::Bool => 1,
-        Kind::String => 2,
-        Kind::Int => 3,
-        Kind::Short => 4,
-        Kind::Long => 5,
-        Kind::Double => 6,
-        Kind::List => 7,
-        Kind::Password => 9,
     }
 }
 
 /// Keys of a topic, nearly.
 const KEYS: usize = 40;
-/// As long as anybody reads.
-const MESSAGE_LEN_MAX: usize = 2048;
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const LOGGER: i8 = 8;
-const CLIENT_METRICS: i8 = 16;
-const GROUP: i8 = 32;
-/// `ConfigSource` of values that the config table does not know.
-const FROM_CLIENT_METRICS: i8 = 7;
-const FROM_GROUP: i8 = 8;

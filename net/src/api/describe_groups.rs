@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use engine::group::Description;
+use engine::group::{Absent, Description};
 use wire::error_code::ErrorCode;
 use wire::msg::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
@@ -18,23 +18,27 @@ use crate::core::Core;
 /// Groups of one core, each with its partition of `__consumer_offsets`.
 pub(crate) struct Work(Vec<(i32, String)>);
 
-/// What each is; none that is not known.
-pub(crate) type Outcome = Vec<Result<Option<Description>, ErrorCode>>;
+/// What each is.
+pub(crate) type Outcome = Vec<Result<Result<Description, Absent>, ErrorCode>>;
 
 pub(super) async fn handle(cx: &Cx, request: DescribeGroupsRequest<'_>) -> Reply {
     let names: Vec<&str> = request.groups.iter().collect();
     let found = groups::ask(cx, &names, Work).await;
     let members = found.iter().flatten().flatten().map(|group| 1 + group.members.len());
     cx.claim(names.len() + members.sum::<usize>()).await;
-    let messages: Vec<_> = names.iter().map(|name| format!("Group {name} not found.")).collect();
+    let message = |(name, found): (&&str, &Result<Result<_, Absent>, _>)| match found {
+        Ok(Err(absent)) => absent.message(name),
+        _ => String::new(),
+    };
+    let messages: Vec<_> = names.iter().zip(&found).map(message).collect();
     let groups = names.iter().zip(&found).zip(&messages).map(|((name, found), message)| {
         let authorized_operations = match request.include_authorized_operations {
             true => cx.allowed_operations(ResourceKind::Group, name),
             false => i32::MIN,
         };
         match found {
-            Ok(Some(group)) => DescribedGroup { authorized_operations, ..described(name, group) },
-            Ok(None) => DescribedGroup { authorized_operations, ..unknown(cx, name, message) },
+            Ok(Ok(group)) => DescribedGroup { authorized_operations, ..described(name, group) },
+            Ok(Err(_)) => DescribedGroup { authorized_operations, ..unknown(cx, name, message) },
             Err(code) => DescribedGroup {
                 error_code: (*code).into(),
                 group_id: name,

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use engine::ids::PartitionId;
+use engine::log::dir::LogDir;
 use futures_util::future::join_all;
 use replication::cores::PartitionKey;
 use wire::error_code::ErrorCode;
@@ -18,7 +19,6 @@ use wire::msg::describe_log_dirs::{
 use super::Cx;
 use crate::conn::reply::Reply;
 use crate::core::Core;
-use crate::partitions::Holder;
 
 /// Which partitions: all, or these.
 #[derive(Clone)]
@@ -40,6 +40,8 @@ struct Replica {
     dir: usize,
     size_bytes: u64,
     lag: i64,
+    /// On its way here.
+    is_future: bool,
 }
 
 pub(super) async fn handle(cx: &Cx, request: DescribeLogDirsRequest<'_>) -> Reply {
@@ -107,7 +109,7 @@ fn topic<'a>((name, mut replicas): (&'a str, Vec<&Replica>)) -> DescribeLogDirsT
         partition_index: replica.partition,
         partition_size: i64::try_from(replica.size_bytes).unwrap_or(i64::MAX),
         offset_lag: replica.lag,
-        is_future_key: false,
+        is_future_key: replica.is_future,
     });
     DescribeLogDirsTopic { name, partitions: partitions.collect() }
 }
@@ -116,16 +118,21 @@ fn topic<'a>((name, mut replicas): (&'a str, Vec<&Replica>)) -> DescribeLogDirsT
 pub(crate) async fn serve(core: Rc<Core>, Work(only): Work) -> Outcome {
     let open = core.partitions.all_open().into_iter();
     let wanted = open.filter(|(key, _)| only.as_ref().is_none_or(|only| only.contains(key)));
-    let replicas = wanted.filter_map(|(key, partition)| {
-        let Holder::Dir(dir) = core.partitions.home(key)?.holder else { return None };
+    let index = |dir: &Rc<LogDir>| core.dirs.iter().position(|other| Rc::ptr_eq(other, dir));
+    let replicas = wanted.flat_map(|(key, partition)| {
         let offsets = partition.offsets();
-        Some(Replica {
-            topic: partition.topic().to_owned(),
-            partition: key.partition.0,
-            dir,
-            size_bytes: partition.size_bytes(),
-            lag: (offsets.high_watermark.0 - offsets.log_end.0).max(0),
-        })
+        let replica = |dir, size_bytes, lag: i64, is_future| {
+            let (topic, partition) = (partition.topic().to_owned(), key.partition.0);
+            Replica { topic, partition, dir, size_bytes, lag: lag.max(0), is_future }
+        };
+        let lag = offsets.high_watermark.0 - offsets.log_end.0;
+        let current =
+            index(&partition.log_dir()).map(|dir| replica(dir, partition.size_bytes(), lag, false));
+        let future = partition.future().and_then(|future| {
+            let lag = offsets.log_end.0 - future.log_end.0;
+            Some(replica(index(&future.log_dir)?, future.size_bytes, lag, true))
+        });
+        [current, future].into_iter().flatten()
     });
     let failed = core.dirs.iter().enumerate().filter(|(_, dir)| dir.failure().is_some());
     Outcome { replicas: replicas.collect(), offline: failed.map(|(index, _)| index).collect() }

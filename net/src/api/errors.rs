@@ -21,6 +21,11 @@ use crate::meta::ProposeError;
 use crate::partitions::Unserved;
 use crate::session::SessionError;
 
+/// Kafka's name of a code.
+pub(crate) fn name_of(code: i16) -> &'static str {
+    ErrorCode(code).name()
+}
+
 /// An error with a code of Kafka's, and words for it.
 pub(crate) trait Coded {
     fn code(&self) -> ErrorCode;
@@ -131,7 +136,9 @@ impl Coded for GroupError {
             Self::NameTooLong { .. } => ErrorCode::INVALID_REQUEST,
             Self::Full => ErrorCode::GROUP_MAX_SIZE_REACHED,
             Self::OutOfMemory | Self::Unwritten => ErrorCode::COORDINATOR_NOT_AVAILABLE,
-            Self::NotFound => ErrorCode::GROUP_ID_NOT_FOUND,
+            Self::NotFound | Self::NotConsumer | Self::NotUpgraded(_) => {
+                ErrorCode::GROUP_ID_NOT_FOUND
+            }
             Self::NotEmpty => ErrorCode::NON_EMPTY_GROUP,
             Self::MemberIdRequired => ErrorCode::MEMBER_ID_REQUIRED,
             Self::UnknownMember => ErrorCode::UNKNOWN_MEMBER_ID,
@@ -221,7 +228,11 @@ impl Coded for Refusal {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        Self { code: refusal.code(), message: refusal.message.map(Cow::from) }
+        let code = refusal.code();
+        match refusal.message {
+            Some(message) => Self::new(code, message),
+            None => Self::bare(code),
+        }
     }
 }
 
@@ -278,7 +289,18 @@ pub(crate) struct Failure {
 impl Failure {
     /// The code with the error's own words.
     pub(crate) fn told(error: &(impl Coded + std::fmt::Display)) -> Self {
-        Self { code: error.code(), message: Some(error.to_string().into()) }
+        Self::new(error.code(), error.to_string())
+    }
+
+    /// The code with these words, as many as anybody reads: what they quote may be as long as a
+    /// string can be, and what is longer cannot be sent.
+    pub(crate) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        let mut message = message.into();
+        if message.len() > MESSAGE_LEN_MAX {
+            let end = message.floor_char_boundary(MESSAGE_LEN_MAX);
+            message = message[..end].to_owned().into();
+        }
+        Self { code, message: Some(message) }
     }
 
     /// The code, which says everything.
@@ -286,6 +308,8 @@ impl Failure {
         Self { code, message: None }
     }
 }
+
+const MESSAGE_LEN_MAX: usize = 2048;
 
 #[cfg(test)]
 mod tests {

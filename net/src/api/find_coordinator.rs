@@ -90,7 +90,7 @@ fn unsupported(kind: i8) -> Failure {
         SHARE => Cow::from("share groups are not built yet"),
         other => format!("there is no coordinator of type {other}").into(),
     };
-    Failure { code: ErrorCode::INVALID_REQUEST, message: Some(message) }
+    Failure::new(ErrorCode::INVALID_REQUEST, message)
 }
 
 /// The leader of the group's partition, at the address of the listener that the client came in by.
@@ -117,7 +117,7 @@ async fn image_with_topic(cx: &Cx) -> Result<Arc<Image>, Failure> {
     let unavailable = |code: ErrorCode, why: Option<&str>| {
         let why = why.map_or_else(|| code.message().to_owned(), str::to_owned);
         let message = format!("{CONSUMER_OFFSETS} cannot be created: {why}");
-        Failure { code: ErrorCode::COORDINATOR_NOT_AVAILABLE, message: Some(message.into()) }
+        Failure::new(ErrorCode::COORDINATOR_NOT_AVAILABLE, message)
     };
     match outcomes {
         Err(failure) => return Err(unavailable(failure.code, failure.message.as_deref())),

@@ -36,14 +36,14 @@ pub(super) async fn ask<W, T>(
 ) -> Vec<Result<T, ErrorCode>>
 where
     W: Work<Outcome = Vec<Result<T, ErrorCode>>>,
-    T: Default,
 {
     let mut outcomes = Vec::new();
     let mut scatter = Scatter::new();
     for (slot, name) in names.iter().enumerate() {
-        outcomes.push(home(cx, name).map(|(shard, core)| {
+        outcomes.push(home(cx, name).and_then(|(shard, core)| {
             scatter.add(core, slot, (shard, (*name).to_owned()));
-            T::default()
+            // Until it is answered.
+            Err(ErrorCode::COORDINATOR_NOT_AVAILABLE)
         }));
     }
     for (slot, outcome) in scatter.ask(cx, |parts| work(parts.into_vec())).await {

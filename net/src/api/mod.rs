@@ -45,10 +45,12 @@ mod cx;
 pub(crate) mod errors;
 #[cfg(test)]
 mod hostile;
+pub(crate) mod resources;
 mod scatter;
 
 mod alter_configs;
 mod alter_partition_reassignments;
+pub(crate) mod alter_replica_log_dirs;
 mod api_versions;
 pub(crate) mod consumer_group_describe;
 pub(crate) mod consumer_group_heartbeat;
@@ -73,9 +75,11 @@ mod incremental_alter_configs;
 pub(crate) mod init_producer_id;
 pub(crate) mod join_group;
 pub(crate) mod leave_group;
+mod list_config_resources;
 pub(crate) mod list_groups;
 pub(crate) mod list_offsets;
 mod list_partition_reassignments;
+mod loggers;
 mod metadata;
 pub(crate) mod offset_commit;
 pub(crate) mod offset_delete;
@@ -83,6 +87,8 @@ pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
 pub(crate) mod sync_group;
+mod unregister_broker;
+mod update_features;
 
 use wire::api_key::ApiKey;
 
@@ -128,6 +134,11 @@ impl Row {
 /// The row of an API, if it is served.
 pub(crate) fn row(key: ApiKey) -> Option<&'static Row> {
     TABLE.iter().find(|row| row.key == key)
+}
+
+/// The place of a row in the table.
+pub(crate) fn place(row: &'static Row) -> usize {
+    TABLE.element_offset(row).expect("rows are of the table")
 }
 
 /// Declares [`TABLE`] and [`dispatch`].
@@ -201,6 +212,7 @@ apis! {
     OffsetForLeaderEpoch: offset_for_leader_epoch(OffsetForLeaderEpochRequest) ordered, needs(Describe, Topic), budget(16 KiB);
     DescribeConfigs: describe_configs(DescribeConfigsRequest) ordered, needs(DescribeConfigs, Cluster), budget(256 KiB);
     AlterConfigs: alter_configs(AlterConfigsRequest) ordered, needs(AlterConfigs, Cluster), budget(64 KiB);
+    AlterReplicaLogDirs: alter_replica_log_dirs(AlterReplicaLogDirsRequest) ordered, needs(Alter, Cluster), budget(64 KiB);
     DescribeLogDirs: describe_log_dirs(DescribeLogDirsRequest) ordered, needs(Describe, Cluster), budget(256 KiB);
     CreatePartitions: create_partitions(CreatePartitionsRequest) ordered, needs(Alter, Topic), budget(64 KiB);
     DeleteGroups: delete_groups(DeleteGroupsRequest) ordered, needs(Delete, Group), budget(16 KiB);
@@ -210,10 +222,13 @@ apis! {
     ListPartitionReassignments: list_partition_reassignments(ListPartitionReassignmentsRequest) ordered, needs(Describe, Cluster), budget(64 KiB);
     OffsetDelete: offset_delete(OffsetDeleteRequest) ordered, needs(Delete, Group), budget(8 KiB);
     DescribeQuorum: describe_quorum(DescribeQuorumRequest) ordered, needs(Describe, Cluster), budget(8 KiB);
+    UpdateFeatures: update_features(UpdateFeaturesRequest) ordered, needs(Alter, Cluster), budget(8 KiB);
     DescribeCluster: describe_cluster(whole) ordered, needs(Describe, Cluster), budget(8 KiB);
     DescribeProducers: describe_producers(DescribeProducersRequest) ordered, needs(Read, Topic), budget(64 KiB);
+    UnregisterBroker: unregister_broker(whole) ordered, needs(Alter, Cluster), budget(4 KiB);
     ConsumerGroupHeartbeat: consumer_group_heartbeat(ConsumerGroupHeartbeatRequest) ordered, needs(Read, Group), budget(4 KiB);
     ConsumerGroupDescribe: consumer_group_describe(ConsumerGroupDescribeRequest) ordered, needs(Describe, Group), budget(64 KiB);
+    ListConfigResources: list_config_resources(ListConfigResourcesRequest) ordered, needs(DescribeConfigs, Cluster), budget(64 KiB);
     DescribeTopicPartitions: describe_topic_partitions(DescribeTopicPartitionsRequest) ordered, needs(Describe, Topic), budget(256 KiB);
 }
 
@@ -226,6 +241,7 @@ mod tests {
         assert!(TABLE.is_sorted_by_key(|row| row.key.key()));
         for row in TABLE {
             assert!(std::ptr::eq(super::row(row.key).expect("found"), row));
+            assert!(std::ptr::eq(&TABLE[place(row)], row));
         }
     }
 

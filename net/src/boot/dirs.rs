@@ -129,14 +129,14 @@ impl Found {
         }
         let (mut contents, mut locks) = (Vec::new(), Vec::new());
         for root in self.roots {
-            contents.push(Arc::new(match root.contents {
+            contents.push(match root.contents {
                 Some(contents) => contents,
                 None => {
                     let contents = DirContents::read(rt, &root.path).await?;
                     contents.check_journals(rt).await?;
                     contents
                 }
-            }));
+            });
             locks.extend(root.lock);
         }
         for dir in &contents {
@@ -146,6 +146,8 @@ impl Found {
             dir.replay_journals(rt).await?;
             dir.begin(rt).await?;
         }
+        DirContents::finish_moves(rt, &mut contents).await?;
+        let contents = contents.into_iter().map(Arc::new).collect();
         Ok(Dirs { cluster_id, contents, metadata: self.metadata, _locks: locks })
     }
 }

@@ -14,6 +14,7 @@ mod dirs;
 mod error;
 pub(crate) mod stop;
 
+use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::pin;
@@ -29,12 +30,14 @@ use futures_util::future::{Either, select};
 
 pub(crate) use self::dirs::{Dirs, Found, METADATA_TOPIC, random_id};
 pub use self::error::{BootError, ExitCode};
+use crate::admin::{self, Ask, Report};
 use crate::adopt::{self, Adoption};
 use crate::core::Core;
+use crate::loggers::Loggers;
 use crate::mesh::Msg;
 use crate::meta::{Meta, check};
 use crate::node::{Listening, Node};
-use crate::{background, listen, positions};
+use crate::{background, listen, moves, positions};
 
 /// What is asked of a running node from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub struct Ready {
     pub cluster_id: String,
     /// Listener names with the addresses that they are bound to.
     pub listeners: Vec<(String, SocketAddr)>,
+    /// Where `/metrics` and `/readyz` are, if anywhere.
+    pub admin: Option<SocketAddr>,
     /// Partitions served, and partitions that could not be opened.
     pub partitions: (usize, usize),
     /// From the start of core 0 until now.
@@ -68,6 +73,8 @@ enum Role {
     First {
         config: Config,
         errand: Errand,
+        /// What the admin port asks.
+        asks: Inbox<Ask>,
     },
     Other,
 }
@@ -77,6 +84,7 @@ enum Errand {
     /// To serve until it is told to stop.
     Serve {
         control: Inbox<Control>,
+        loggers: Option<Arc<dyn Loggers>>,
         ready: Box<dyn FnOnce(Ready) + Send>,
         /// A test's hand inside.
         #[cfg(test)]
@@ -90,15 +98,25 @@ enum Errand {
 #[cfg(test)]
 pub(crate) type Probe = Box<dyn FnOnce(Rc<Core>) + Send>;
 
-/// Stops a running node from any thread.
+/// Stops a running node from any thread, and asks it how it is.
 #[derive(Clone, Debug)]
-pub struct Handle(InboxSender<Control>);
+pub struct Handle {
+    control: InboxSender<Control>,
+    asks: InboxSender<Ask>,
+}
 
 impl Handle {
     /// Asks the node to stop in order; it does once, however often it is asked.
     pub fn stop(&self) {
         // Full means that it was asked before, closed that it has stopped.
-        drop(self.0.try_send(Control::Stop));
+        drop(self.control.try_send(Control::Stop));
+    }
+
+    /// Asks core 0; the answer comes when every core has answered, or has not for too long. None
+    /// where core 0 has not looked at what was asked before, or has stopped.
+    pub(crate) fn ask(&self, counts: bool) -> Option<flume::Receiver<Report>> {
+        let (answer, report) = flume::bounded(1);
+        self.asks.try_send(Ask { counts, answer }).ok().map(|()| report)
     }
 }
 
@@ -109,36 +127,61 @@ pub fn places(
     cores: usize,
     ready: impl FnOnce(Ready) + Send + 'static,
 ) -> (Vec<Place>, Handle) {
+    places_with(config, cores, None, ready)
+}
+
+/// As [`places`], for a process that lends the node the levels of what it logs.
+#[must_use]
+pub fn places_with(
+    config: Config,
+    cores: usize,
+    loggers: Option<Arc<dyn Loggers>>,
+    ready: impl FnOnce(Ready) + Send + 'static,
+) -> (Vec<Place>, Handle) {
     let (sender, control) = inbox(CONTROL_CAPACITY);
     let errand = Errand::Serve {
         control,
+        loggers,
         ready: Box::new(ready),
         #[cfg(test)]
         probe: None,
     };
-    (places_for(config, cores, errand), Handle(sender))
+    with_handle(config, cores, errand, sender)
 }
 
-/// As [`places`], with a test's hand inside.
+/// As [`places_with`], with a test's hand inside.
 #[cfg(test)]
 pub(crate) fn places_probed(
     config: Config,
     cores: usize,
+    loggers: Option<Arc<dyn Loggers>>,
     ready: impl FnOnce(Ready) + Send + 'static,
     probe: Option<Probe>,
 ) -> (Vec<Place>, Handle) {
     let (sender, control) = inbox(CONTROL_CAPACITY);
-    let errand = Errand::Serve { control, ready: Box::new(ready), probe };
-    (places_for(config, cores, errand), Handle(sender))
+    let errand = Errand::Serve { control, loggers, ready: Box::new(ready), probe };
+    with_handle(config, cores, errand, sender)
+}
+
+fn with_handle(
+    config: Config,
+    cores: usize,
+    errand: Errand,
+    control: InboxSender<Control>,
+) -> (Vec<Place>, Handle) {
+    let (sender, asks) = inbox(ASKS_CAPACITY);
+    (places_for(config, cores, errand, asks), Handle { control, asks: sender })
 }
 
 /// The places of a node with `cores` cores that takes partitions in, and ends.
 pub(crate) fn places_to_adopt(config: Config, cores: usize, adoption: Adoption) -> Vec<Place> {
-    places_for(config, cores, Errand::Adopt(adoption))
+    // Nobody asks: the other end is dropped.
+    let (_, asks) = inbox(ASKS_CAPACITY);
+    places_for(config, cores, Errand::Adopt(adoption), asks)
 }
 
-fn places_for(config: Config, cores: usize, errand: Errand) -> Vec<Place> {
-    let first = Role::First { config, errand };
+fn places_for(config: Config, cores: usize, errand: Errand, asks: Inbox<Ask>) -> Vec<Place> {
+    let first = Role::First { config, errand, asks };
     let roles = std::iter::once(first).chain(std::iter::repeat_with(|| Role::Other));
     let ports = mesh(cores, MESH_CAPACITY);
     ports.into_iter().zip(roles).map(|(port, role)| Place { port, role }).collect()
@@ -152,10 +195,10 @@ pub async fn run(rt: Rt, place: Place) -> Result<(), BootError> {
     let Place { port, role } = place;
     match role {
         Role::Other => follow(rt, port).await,
-        Role::First { config, errand } => {
+        Role::First { config, errand, asks } => {
             let port = Rc::new(port);
             let others = 1..port.cores();
-            let outcome = lead(rt, &port, config, errand).await;
+            let outcome = lead(rt, &port, config, errand, asks).await;
             for core in others {
                 let core = CoreId(u16::try_from(core).expect("cores are numbered by a u16"));
                 // A core that has ended already needs no telling.
@@ -181,6 +224,7 @@ async fn lead(
     port: &Rc<MeshPort<Msg>>,
     config: Config,
     errand: Errand,
+    asks: Inbox<Ask>,
 ) -> Result<(), BootError> {
     let started = rt.now();
     // Ports first: a start that a busy port refuses must not have formatted anything.
@@ -194,12 +238,18 @@ async fn lead(
     // Nothing is refused from here on, and nothing was changed yet.
     let dirs = found.take(&rt, &config).await?;
     let cores = port.cores();
+    let loggers = match &errand {
+        Errand::Serve { loggers, .. } => loggers.clone(),
+        Errand::Adopt(_) => None,
+    };
     let node = Arc::new(Node {
         id: BrokerId(config.node_id),
         cluster_id: dirs.cluster_id.clone(),
         cores,
         listeners: listening,
+        loggers,
         dirs: dirs.contents.clone(),
+        metadata_dir: dirs.metadata,
         config,
     });
     for core in 1..cores {
@@ -209,17 +259,23 @@ async fn lead(
     let core = Core::new(rt.clone(), node, Rc::clone(port));
     start_tasks(&core);
     rt.spawn("mesh", crate::mesh::run(Rc::clone(&core))).detach();
+    // What is asked while logs are recovered is answered then.
+    let serving = Rc::new(Cell::new(false));
+    rt.spawn("admin", admin::answer(Rc::clone(&core), asks, Rc::clone(&serving))).detach();
     let meta = Meta::start(&core, &dirs, checked).await?;
     core.set_meta(&meta);
     let done = match errand {
         Errand::Serve {
             control,
+            loggers: _,
             ready,
             #[cfg(test)]
             probe,
         } => {
             #[cfg(test)]
             probe.into_iter().for_each(|probe| probe(Rc::clone(&core)));
+            moves::resume(&core).await;
+            serving.set(true);
             ready(readiness(&core, &meta, &listeners, rt.now().since(started)));
             serve(&core, &meta, &listeners, control).await
         }
@@ -241,6 +297,8 @@ fn readiness(core: &Core, meta: &Meta, listeners: &[Listener], took: Duration) -
     Ready {
         cluster_id: core.node.cluster_id.clone(),
         listeners: core.node.listeners.iter().zip(listeners).map(bound).collect(),
+        // Not a core's: `serve` knows.
+        admin: None,
         partitions: meta.partitions(),
         took,
     }
@@ -347,6 +405,8 @@ const BIND_PATIENCE: Duration = Duration::from_secs(2);
 const BIND_RETRY: Duration = Duration::from_millis(10);
 /// Asked to stop more often than this before it looks: once is enough.
 const CONTROL_CAPACITY: usize = 4;
+/// The admin port asks one question at a time, but may give one up.
+const ASKS_CAPACITY: usize = 2;
 /// Messages between two looks of a busy core.
 const MESH_CAPACITY: usize = 1024;
 

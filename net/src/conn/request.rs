@@ -92,10 +92,9 @@ impl Request {
 
     /// Runs the handler.
     pub(super) async fn serve(self) -> Reply {
-        let (core, started) = (Rc::clone(&self.cx.core), self.cx.started);
+        let (core, row, started) = (Rc::clone(&self.cx.core), self.cx.row, self.cx.started);
         let reply = api::dispatch(self.cx, self.frame).await;
-        core.metrics.requests.inc();
-        core.metrics.request_time.record(core.rt.now().since(started));
+        core.requests.answered(row, core.rt.now().since(started));
         reply
     }
 }

@@ -18,18 +18,19 @@ mod write;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use config::Config;
-use engine::group::{Assignor, ConsumerSettings, GroupMemory, GroupSettings, Shard};
+use engine::group::{
+    Assignor, ConsumerSettings, GroupMemory, GroupSettings, MigrationPolicy, Shard,
+};
 use engine::partition::Partition;
-use replication::image::Image;
 use wire::primitives::Uuid;
 
 pub(crate) use self::host::Host;
 pub(crate) use self::topic::{CONSUMER_OFFSETS, is_hosted, new_topic, partition_of};
 use self::topics::Topics;
 use crate::core::Core;
+use crate::node::Published;
 
 /// Why groups are not served here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,8 +59,8 @@ impl Groups {
     }
 
     /// The metadata has changed.
-    pub(crate) fn set_image(&self, image: &Arc<Image>) {
-        self.topics.set(image);
+    pub(crate) fn set_published(&self, published: &Published) {
+        self.topics.set(published);
     }
 
     /// The host of a partition of `__consumer_offsets`, if it serves.
@@ -137,12 +138,16 @@ fn settings(config: &Config, partition: &Partition) -> Rc<GroupSettings> {
         retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
         append_bytes_max: write::bytes_max(partition),
         consumer: ConsumerSettings {
-            session_timeout: millis(config.group_consumer_session_timeout_ms),
-            heartbeat_interval_ms: timeout(config.group_consumer_heartbeat_interval_ms),
+            pace: topics::pace(
+                config.group_consumer_session_timeout_ms,
+                config.group_consumer_heartbeat_interval_ms,
+                config.group_consumer_assignment_interval_ms,
+            ),
             members_max: config.group_consumer_max_size as usize,
             assignors: assignors.filter_map(|name| Assignor::named(name)).collect(),
-            assignment_interval_ms: config.group_consumer_assignment_interval_ms,
             pattern_refresh_ms: config.group_consumer_regex_refresh_interval_ms,
+            migration: MigrationPolicy::named(&config.group_consumer_migration_policy)
+                .expect("the key allows no other"),
         },
     })
 }

@@ -1,7 +1,12 @@
 //! What groups are to remember, on its way into their partition.
 //!
-//! One batch is under way at a time; what comes meanwhile goes together with the next, so that a sync
-//! of the disk serves all that waited for it.
+//! ```text
+//! appends ──▶ writer ──▶ log        what has come since its last turn goes together in a batch
+//!               └─ batches ──▶ settler: acknowledged, in order ──▶ Shard::appended
+//! ```
+//!
+//! A few batches are under way at a time: a commit waits for one sync of the disk, not for one that
+//! began before it and then its own.
 
 use std::rc::Rc;
 
@@ -11,48 +16,84 @@ use engine::buf::Slice;
 use engine::compress::Codecs;
 use engine::error::AppendError;
 use engine::group::{AppendId, GroupError};
+use engine::ids::Offset;
 use engine::partition::{Acks, AppendOptions, Origin, Partition};
 
 use super::Host;
 
-/// What became of a batch.
-enum Written {
-    /// It is acknowledged.
-    Yes,
-    /// It is not in the log.
-    No(GroupError),
-    /// Nobody knows, and the log says no more.
-    Unknown(String),
+/// Batches under way. More wait, and go together.
+const BATCHES_MAX: usize = 8;
+
+/// What was done with a batch.
+enum Done {
+    /// It is in the log's memory, up to this offset.
+    Appended(Offset),
+    /// It is not in the log; what came since may build on it.
+    Refused(GroupError),
+}
+
+/// A batch on its way to the settler.
+struct Batch {
+    ids: Vec<AppendId>,
+    done: Done,
 }
 
 impl Host {
     /// Writes for as long as the host serves.
     pub(super) async fn write(self: Rc<Self>, wanted: flume::Receiver<()>) {
+        let (batches, to_settle) = flume::bounded(BATCHES_MAX);
+        let (to_go_on, settled) = flume::bounded(1);
+        let settler = Rc::clone(&self).settle(to_settle, to_go_on);
+        self.rt.spawn("group-settler", settler).detach();
         while let Ok(()) = wanted.recv_async().await {
-            while let Some((mut ids, batch)) = self.next_batch() {
-                let outcome = match self.append(batch).await {
-                    Written::Yes => Ok(()),
-                    Written::No(error) => {
-                        // What came meanwhile may build on what is not there.
-                        ids.extend(self.appends.borrow_mut().drain(..).map(|append| append.id));
-                        Err(error)
-                    }
-                    Written::Unknown(reason) => {
-                        if !self.is_gone() {
-                            let partition = &*self.partition.name();
-                            tracing::error!(partition, "groups are given up: {reason}");
-                            self.end();
-                        }
-                        return;
-                    }
+            while let Some((ids, batch)) = self.next_batch() {
+                let done = match self.append(batch).await {
+                    Ok(done) => done,
+                    Err(reason) => return self.give_up(&reason),
                 };
-                for id in ids {
-                    self.with(|shard, now| shard.appended(now, id, outcome));
+                let refused = matches!(done, Done::Refused(_));
+                if batches.send_async(Batch { ids, done }).await.is_err() {
+                    return;
+                }
+                // Nothing more is written before the groups know what they do not have.
+                if refused && settled.recv_async().await.is_err() {
+                    return;
                 }
             }
             if self.is_gone() {
                 return;
             }
+        }
+    }
+
+    /// Tells the groups what became of batches, in their order.
+    async fn settle(self: Rc<Self>, batches: flume::Receiver<Batch>, go_on: flume::Sender<()>) {
+        while let Ok(Batch { mut ids, done }) = batches.recv_async().await {
+            let outcome = match done {
+                Done::Appended(last) => match self.partition.acked(last).await {
+                    Ok(()) => Ok(()),
+                    Err(error) => return self.give_up(&error.to_string()),
+                },
+                Done::Refused(error) => {
+                    ids.extend(self.appends.borrow_mut().drain(..).map(|append| append.id));
+                    Err(error)
+                }
+            };
+            for id in ids {
+                self.with(|shard, now| shard.appended(now, id, outcome));
+            }
+            if outcome.is_err() {
+                let _ = go_on.try_send(());
+            }
+        }
+    }
+
+    /// Nobody knows what became of a batch, and the log says no more.
+    fn give_up(&self, reason: &str) {
+        if !self.is_gone() {
+            let partition = &*self.partition.name();
+            tracing::error!(partition, "groups are given up: {reason}");
+            self.end();
         }
     }
 
@@ -83,27 +124,29 @@ impl Host {
         (!ids.is_empty()).then(|| (ids, builder.build(&mut Codecs::default())))
     }
 
-    async fn append(&self, batch: Vec<u8>) -> Written {
+    /// Appends a batch.
+    ///
+    /// # Errors
+    /// The log takes no more of this host.
+    async fn append(&self, batch: Vec<u8>) -> Result<Done, String> {
         let options = AppendOptions {
             acks: Acks::All,
             origin: Origin::Coordinator,
             expected_epoch: Some(self.epoch),
             ..AppendOptions::default()
         };
-        let partition = &self.partition;
-        let appended = match partition.append_as_leader(Slice::from_vec(batch), options).await {
-            Ok(appended) => appended,
-            Err(error) if partition.failure().is_some() => {
-                return Written::Unknown(error.to_string());
-            }
-            Err(error @ (AppendError::NotLeader | AppendError::OtherEpoch { .. })) => {
-                return Written::Unknown(error.to_string());
-            }
-            Err(error) => return Written::No(refusal(&error, partition)),
+        let (partition, batch) = (&self.partition, Slice::from_vec(batch));
+        let appended = match partition.append_now(&batch, options) {
+            Some(appended) => appended,
+            None => Box::pin(partition.append_as_leader(batch, options)).await,
         };
-        match partition.acked(appended.last).await {
-            Ok(()) => Written::Yes,
-            Err(error) => Written::Unknown(error.to_string()),
+        match appended {
+            Ok(appended) => Ok(Done::Appended(appended.last)),
+            Err(error) if partition.failure().is_some() => Err(error.to_string()),
+            Err(error @ (AppendError::NotLeader | AppendError::OtherEpoch { .. })) => {
+                Err(error.to_string())
+            }
+            Err(error) => Ok(Done::Refused(refusal(&error, partition))),
         }
     }
 }

@@ -47,3 +47,33 @@ fn a_panic_over_one_message_costs_that_message() {
     caller.rt.spawn("asking", async move { told.set(closing.await == Ok(Vec::new())) }).detach();
     assert!(shell.world.run_until(MINUTE, || answered.get()));
 }
+
+#[test]
+fn a_busy_cores_own_work_does_not_hold_other_cores_up() {
+    let shell = Shell::start(3, 1, &[]);
+    let rt = shell.cores[0].rt.clone();
+    let [own, other] = <[_; 2]>::try_from(mesh(2, 1024)).expect("two cores");
+    for message in 0..640 {
+        assert!(other.try_send(CoreId(0), message).is_ok());
+    }
+    let (turns, taken) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let (count, beside) = (Rc::clone(&turns), rt.clone());
+    rt.spawn("busy", async move {
+        loop {
+            count.set(count.get() + 1);
+            beside.turn().await;
+        }
+    })
+    .detach();
+    let (count, taking) = (Rc::clone(&taken), rt.clone());
+    rt.spawn("taking", async move {
+        let take = |_, _: i32| {
+            count.set(count.get() + 1);
+            if count.get() < 640 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        take_all(&taking, &own, take).await;
+    })
+    .detach();
+    assert!(shell.world.run_until(MINUTE, || taken.get() == 640));
+    assert!(turns.get() < 320, "{} turns of others", turns.get());
+}

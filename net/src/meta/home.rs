@@ -6,7 +6,7 @@
 //! assignment, then the one with the fewest partitions; the controller is told. So a directory that
 //! is gone is missed, and what was in it is not made anew elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,11 +28,15 @@ pub(super) struct Homes {
     file: PathBuf,
     /// Directory id and number of partitions, by index.
     dirs: Vec<(Uuid, usize)>,
+    /// Indices of directories that take no more.
+    failed: BTreeSet<usize>,
     contents: Vec<Arc<DirContents>>,
     /// Partitions found on disk at start and not claimed yet, by name.
     found: BTreeMap<(String, i32), usize>,
     /// What holds every partition that has a home.
     settled: BTreeMap<PartitionKey, Holder>,
+    /// Directories for partitions that this node does not have yet, as somebody asked for.
+    preferred: BTreeMap<(String, i32), usize>,
     /// Partitions whose directory the controller does not know.
     unassigned: Vec<(TopicId, PartitionId, Uuid)>,
 }
@@ -71,7 +75,8 @@ impl Homes {
         let ids = dirs.contents.iter().map(|dir| dir.meta.directory_id.unwrap_or(Uuid::ZERO));
         let dirs = ids.map(|id| (id, 0)).collect();
         let (settled, unassigned) = (BTreeMap::new(), Vec::new());
-        Self { broker, map, file, dirs, contents, found, settled, unassigned }
+        let (failed, preferred) = (BTreeSet::new(), BTreeMap::new());
+        Self { broker, map, file, dirs, failed, contents, found, settled, preferred, unassigned }
     }
 
     /// Homes for every partition of this node that `delta` brings; frees those it takes away.
@@ -112,6 +117,29 @@ impl Homes {
         found.map(|((topic, partition), dir)| (*dir, topic.clone(), *partition)).collect()
     }
 
+    /// A partition has moved to another directory, whose id is returned.
+    pub(super) fn moved(&mut self, key: PartitionKey, dir: usize) -> Option<Uuid> {
+        let before = self.settled.get_mut(&key)?;
+        if let Holder::Dir(before) = std::mem::replace(before, Holder::Dir(dir)) {
+            self.dirs[before].1 -= 1;
+        }
+        let (id, count) = &mut self.dirs[dir];
+        *count += 1;
+        Some(*id)
+    }
+
+    /// A partition that is to go to `dir`, should it come.
+    pub(super) fn prefer(&mut self, topic: String, partition: i32, dir: usize) {
+        if self.preferred.len() < PREFERRED_MAX {
+            self.preferred.insert((topic, partition), dir);
+        }
+    }
+
+    /// A directory has failed: nothing new goes there.
+    pub(super) fn fail(&mut self, dir: usize) {
+        self.failed.insert(dir);
+    }
+
     /// A partition is not on disk any more.
     pub(super) fn lose(&mut self, topic: &str, partition: i32) {
         self.found.remove(&(topic.to_owned(), partition));
@@ -140,13 +168,15 @@ impl Homes {
     fn holder(&mut self, topic: &Topic, partition: PartitionId) -> Holder {
         let assigned = topic.partition(partition).and_then(|p| p.directory_of(self.broker));
         let assigned = assigned.filter(|id| !directory::is_reserved(*id));
+        let preferred = self.preferred.remove(&(topic.name.to_string(), partition.0));
+        let preferred = preferred.filter(|dir| !self.failed.contains(dir));
         let dir = match (self.known(topic, partition), assigned) {
             (Some(dir), _) => dir,
             (None, Some(id)) => match self.dirs.iter().position(|(known, _)| *known == id) {
                 Some(dir) => dir,
                 None => return Holder::Missing(id),
             },
-            (None, None) => self.emptiest(),
+            (None, None) => preferred.unwrap_or_else(|| self.emptiest()),
         };
         let (id, count) = &mut self.dirs[dir];
         *count += 1;
@@ -165,12 +195,15 @@ impl Homes {
     }
 
     fn emptiest(&self) -> usize {
-        let emptiest = self.dirs.iter().enumerate().min_by_key(|(_, (_, count))| *count);
-        emptiest.map(|(index, _)| index).expect("a node has at least one log directory")
+        let well = self.dirs.iter().enumerate().filter(|(index, _)| !self.failed.contains(index));
+        let emptiest = well.min_by_key(|(_, (_, count))| *count);
+        emptiest.map(|(index, _)| index).expect("the one of the metadata log is never given up")
     }
 }
 
 /// A plain file of ours: Kafka passes over it.
 const FILE: &str = "odradek-cores";
+/// Wishes that are kept in mind: far more than a tool has for one reassignment.
+const PREFERRED_MAX: usize = 100_000;
 /// A map of two million partitions.
 const FILE_MAX: usize = 64 << 20;

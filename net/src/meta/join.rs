@@ -12,6 +12,7 @@ use replication::controller::{Controller, Decision, Turn};
 use replication::features::SUPPORTED;
 use replication::image::{Endpoint, LevelRange};
 use replication::quorum::Event;
+use wire::primitives::Uuid;
 
 use super::{Meta, format, monotonic};
 use crate::boot::{BootError, Dirs, random_id};
@@ -92,9 +93,19 @@ impl Meta {
             metadata_offset: self.core.image().provenance().end.0 - 1,
             want_fence: false,
             want_shutdown,
-            offline_directories: Vec::new(),
+            offline_directories: self.failed_directories(),
             cordoned_directories: Some(Vec::new()),
         }
+    }
+
+    /// A directory of this node has failed, as every core knows.
+    pub(crate) fn directory_failed(&self, dir: usize) {
+        self.homes.borrow_mut().fail(dir);
+    }
+
+    fn failed_directories(&self) -> Vec<Uuid> {
+        let failed = self.core.dirs.iter().filter(|dir| dir.failure().is_some());
+        failed.filter_map(|dir| dir.contents().meta.directory_id).collect()
     }
 
     fn registration(&self, dirs: &Dirs) -> RegisterBroker {

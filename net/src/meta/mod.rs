@@ -23,6 +23,7 @@ mod proposal;
 mod publisher;
 mod replay;
 pub(crate) mod requests;
+pub(crate) mod settle;
 mod snapshots;
 mod upkeep;
 
@@ -52,6 +53,7 @@ use self::log::MetaLog;
 pub(crate) use self::proposal::ProposeError;
 use self::proposal::Queue;
 use self::publisher::Publishes;
+pub(crate) use self::settle::{Prefer, Settled};
 use self::snapshots::Snapshots;
 use crate::boot::{BootError, Dirs, random_id};
 use crate::core::Core;

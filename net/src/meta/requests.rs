@@ -5,13 +5,14 @@
 
 use std::rc::Rc;
 
-use engine::ids::PartitionId;
+use engine::ids::{BrokerId, PartitionId};
 use replication::controller::Refusal;
 use replication::controller::configs::{AlterConfigs, AlterOutcome};
 use replication::controller::create::{CreateTopics, TopicOutcome};
 use replication::controller::delete::{DeleteOutcome, TopicRef};
 use replication::controller::elect::{ElectionKind, ElectionOutcome};
 use replication::controller::grow::{CreatePartitions, GrowOutcome};
+use replication::controller::levels::UpdateFeatures;
 use replication::controller::producer_ids::ProducerIdBlock;
 use replication::controller::reassign::{AlterReassignments, Ongoing, ReassignOutcome};
 use replication::quorum::QuorumDescription;
@@ -37,6 +38,9 @@ pub(crate) struct ListReassignments(pub(crate) Option<Vec<(String, PartitionId)>
 /// The state of the metadata quorum.
 pub(crate) struct DescribeQuorum;
 
+/// A broker to forget.
+pub(crate) struct UnregisterBroker(pub(crate) BrokerId);
+
 /// A block of producer ids for this broker.
 pub(crate) struct AllocateProducerIds;
 
@@ -59,6 +63,10 @@ decided! {
         |desk, turn, request| desk.create_partitions(turn, &request);
     alter_configs(AlterConfigs) -> Vec<AlterOutcome> =
         |desk, _turn, request| desk.alter_configs(&request);
+    update_features(UpdateFeatures) -> Result<(), Refusal> =
+        |desk, _turn, request| desk.update_features(&request);
+    unregister_broker(UnregisterBroker) -> Result<(), Refusal> =
+        |desk, _turn, request| desk.unregister_broker(request.0);
     elect_leaders(ElectLeaders) -> Vec<ElectionOutcome> =
         |desk, _turn, request| desk.elect_leaders(request.kind, request.partitions.as_deref());
     alter_reassignments(AlterReassignments) -> Vec<ReassignOutcome> =

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use engine::ids::CoreId;
 use engine::rt::Rt;
+use engine::rt::sim::DiskOptions;
 use wire::api_key::ApiKey;
 use wire::error_code::ErrorCode;
 use wire::msg::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
+use wire::msg::describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 use wire::primitives::Uuid;
 
 use super::produce;
@@ -149,4 +151,80 @@ fn a_topic_that_is_deleted_while_it_is_offline_is_not_in_the_way_of_the_next() {
         assert_eq!(client.create("t", 1, &[]).await, ErrorCode::NONE);
         assert_eq!(produce(&mut client, "t", 0, &["x"]).await, (ErrorCode::NONE, 0));
     });
+}
+
+/// What became of a record for each partition of `t`.
+async fn outcomes(client: &mut Client, partitions: i32) -> Vec<ErrorCode> {
+    let mut told = Vec::new();
+    for partition in 0..partitions {
+        told.push(produce(client, "t", partition, &["x"]).await.0);
+    }
+    told
+}
+
+/// Error code and number of partitions of every log directory.
+async fn directories(client: &mut Client) -> Vec<(String, ErrorCode, usize)> {
+    let request = DescribeLogDirsRequest { topics: None };
+    let asked = client.ask(ApiKey::DescribeLogDirs, 4, &request, |cur| {
+        let response = DescribeLogDirsResponse::decode(cur, 4).expect("a response");
+        let told = response.results.iter().map(|dir| {
+            let partitions = dir.topics.iter().map(|topic| topic.partitions.iter().count()).sum();
+            (dir.log_dir.to_owned(), ErrorCode(dir.error_code), partitions)
+        });
+        told.collect()
+    });
+    asked.await.expect("answered")
+}
+
+#[test]
+fn a_log_directory_that_fails_takes_nothing_with_it() {
+    for seed in 0..4 {
+        let mut node = Whole::new(seed, 2, &["log.dirs=/a,/b"]);
+        node.world.add_disk(node.node, Path::new("/b"), DiskOptions::default());
+        node.boot();
+        node.run(|rt, addr| async move {
+            let mut client = Client::connect(&rt, addr).await;
+            assert_eq!(client.create("t", 6, &[]).await, ErrorCode::NONE);
+            assert_eq!(outcomes(&mut client, 6).await, [ErrorCode::NONE; 6]);
+        });
+        let there = |root: &'static str| {
+            on_disk(&node, async move |rt| {
+                let mut there = Vec::new();
+                for partition in 0..6 {
+                    there.push(rt.exists(Path::new(&format!("{root}/t-{partition}"))).await?);
+                }
+                Ok(there)
+            })
+        };
+        let on_b = there("/b");
+        assert!(on_b.contains(&true) && on_b.contains(&false), "{on_b:?}");
+
+        node.world.kill_disk(node.node, Path::new("/b"));
+        let expected: Vec<ErrorCode> = on_b
+            .iter()
+            .map(|on_b| if *on_b { ErrorCode::KAFKA_STORAGE_ERROR } else { ErrorCode::NONE })
+            .collect();
+        let told = expected.clone();
+        node.run(|rt, addr| async move {
+            let mut client = Client::connect(&rt, addr).await;
+            assert_eq!(outcomes(&mut client, 6).await, told, "the logs have failed");
+            rt.sleep(Duration::from_secs(5)).await;
+            assert_eq!(outcomes(&mut client, 6).await, told, "the directory has failed");
+            let kept = told.iter().filter(|code| **code == ErrorCode::NONE).count();
+            let described = directories(&mut client).await;
+            assert_eq!(described[0], ("/a".to_owned(), ErrorCode::NONE, kept));
+            assert_eq!(described[1], ("/b".to_owned(), ErrorCode::KAFKA_STORAGE_ERROR, 0));
+            // What is new goes where there is a disk.
+            assert_eq!(client.create("u", 4, &[]).await, ErrorCode::NONE);
+            for partition in 0..4 {
+                assert_eq!(produce(&mut client, "u", partition, &["x"]).await.0, ErrorCode::NONE);
+            }
+        });
+        for outcome in node.stop() {
+            outcome.expect("stops in order");
+        }
+        node.world.revive_disk(node.node, Path::new("/b"));
+        node.boot();
+        assert_eq!(producible(&node, 6), [true; 6], "seed {seed}");
+    }
 }

@@ -17,7 +17,8 @@ use wire::primitives::Uuid;
 
 use super::verify::{partition_dirs, verify_partition};
 use crate::args::AdoptArgs;
-use crate::serve::{Settings, configure, log_to_stderr};
+use crate::loggers::Levels;
+use crate::serve::{Settings, configure};
 
 /// Takes the partitions in. Errors are printed here: each kind has its exit code.
 pub(crate) fn run(args: &AdoptArgs) -> ExitCode {
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &AdoptArgs) -> ExitCode {
             return ExitCode::from(net::boot::ExitCode::Usage as u8);
         }
     };
-    log_to_stderr(config.log_format, config.log_level);
+    Levels::start(config.log_format, config.log_level);
     let surveyed = lock(&args.paths).and_then(|locks| Ok((locks, survey(args)?)));
     let (_locks, adoption) = match surveyed {
         Ok(surveyed) => surveyed,

@@ -7,8 +7,8 @@ use super::member::{Join, MEMBER_BYTES, Member, Protocols};
 use super::{Caller, Classic, State, Then};
 use crate::group::commit::check_name;
 use crate::group::memory::Charge;
-use crate::group::out::{Answer, Then as Appended, entries};
-use crate::group::{GroupError, Now, Shard, Ticket, Turn};
+use crate::group::out::Answer;
+use crate::group::{GroupError, MigrationPolicy, Now, Shard, Ticket, Turn};
 
 /// Somebody wants to be a member of the next generation.
 #[derive(Clone, Debug, Default)]
@@ -90,9 +90,13 @@ impl Shard {
         let found = self.groups.get(&*request.group);
         let known = found.is_some_and(|group| group.classic.is_some());
         if !known {
-            // A consumer group with members stays one: nobody moves between protocols online yet.
+            // A consumer group with members takes it in as a guest, where any group may change.
             if found.is_some_and(|group| group.has_members()) {
-                return Err(GroupError::InconsistentProtocol);
+                if self.settings.consumer.migration == MigrationPolicy::Disabled {
+                    return Err(GroupError::InconsistentProtocol);
+                }
+                self.join_consumer(now, ticket, &request);
+                return Ok(());
             }
             if !request.member.is_empty() {
                 return Err(GroupError::UnknownMember);
@@ -102,23 +106,24 @@ impl Shard {
             }
         }
         let group = request.group.clone();
-        self.end_consumer(&group);
         self.obtain(&group).classic.get_or_insert_with(|| Classic::new(now.wall_ms));
         let joined = self.turn(now, &group, |group, turn| {
+            group.end_consumer(turn);
             let classic = group.classic.as_mut().expect("there is one now");
             classic.join(turn, ticket, request, !known)
         });
         joined.expect("there is the group now")
     }
 
-    /// An empty group changes its kind.
-    fn end_consumer(&mut self, name: &str) {
-        let Some(group) = self.groups.get_mut(name) else { return };
-        if let Some(consumer) = group.consumer.take() {
-            let records = entries(&consumer.tombstones(name), usize::MAX);
-            let records = records.expect("a group's name was checked");
-            self.out.append(records, Appended::Answers(Vec::new()));
-        }
+    fn join_consumer(&mut self, now: Now, ticket: Ticket, request: &JoinRequest) {
+        let joined = self.turn(now, &request.group, |group, turn| {
+            let consumer =
+                group.consumer.as_mut().expect("it has members, and they are not classic");
+            let answer = consumer.join_as_guest(turn, request);
+            let answer = answer.unwrap_or_else(|error| Answer::Joined(Err((error, String::new()))));
+            group.finish(turn, Some((ticket, answer)));
+        });
+        joined.expect("there is the group");
     }
 
     fn check_join(&self, request: &JoinRequest) -> Result<(), GroupError> {
@@ -347,7 +352,7 @@ impl Classic {
     }
 
     /// A member's join waits. One that it sent before is answered: it has given it up.
-    fn park(&mut self, turn: &mut Turn<'_>, id: &Rc<str>, ticket: Ticket) {
+    pub(super) fn park(&mut self, turn: &mut Turn<'_>, id: &Rc<str>, ticket: Ticket) {
         let member = self.members.get_mut(id).expect("only members wait");
         match member.join.replace(Join { ticket }) {
             None => self.joining += 1,
@@ -388,7 +393,7 @@ impl Classic {
 }
 
 /// Session and rebalance timeout.
-fn timeouts(request: &JoinRequest) -> (Duration, Duration) {
+pub(in crate::group) fn timeouts(request: &JoinRequest) -> (Duration, Duration) {
     let session = millis(request.session_timeout_ms);
     match request.rebalance_timeout_ms {
         ms @ 0.. => (session, millis(ms)),

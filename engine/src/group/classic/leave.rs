@@ -22,13 +22,21 @@ impl Shard {
             let refused = Answer::Parts(Err(GroupError::InvalidGroupId));
             return self.out.answer(ticket, refused);
         }
-        let told = self.turn(now, group, |group, turn| {
-            let classic = group.classic.as_mut()?;
-            Some(classic.leave(turn, leavers))
-        });
         let unknown = || leavers.iter().map(|_| Err(GroupError::UnknownMember)).collect();
-        let parts = told.flatten().unwrap_or_else(unknown);
-        self.out.answer(ticket, Answer::Parts(Ok(parts)));
+        let told = self.turn(now, group, |group, turn| {
+            let parts = match (&mut group.classic, &mut group.consumer) {
+                (Some(classic), _) => classic.leave(turn, leavers),
+                (None, Some(consumer)) => {
+                    let parts = consumer.leave_of(leavers);
+                    return group.finish(turn, Some((ticket, Answer::Parts(Ok(parts)))));
+                }
+                (None, None) => unknown(),
+            };
+            turn.out.answer(ticket, Answer::Parts(Ok(parts)));
+        });
+        if told.is_none() {
+            self.out.answer(ticket, Answer::Parts(Ok(unknown())));
+        }
     }
 }
 

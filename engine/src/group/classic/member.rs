@@ -80,21 +80,33 @@ impl Member {
 
 /// The ways to assign that a member supports, best first, with what it says about itself in each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Protocols(Vec<(Rc<str>, Vec<u8>)>);
+pub(in crate::group) struct Protocols(Vec<(Rc<str>, Vec<u8>)>);
 
 impl Protocols {
     /// As sent. A name given twice counts once.
-    pub(super) fn new(sent: impl IntoIterator<Item = (Rc<str>, Vec<u8>)>) -> Self {
+    pub(in crate::group) fn new(sent: impl IntoIterator<Item = (Rc<str>, Vec<u8>)>) -> Self {
         let mut seen = std::collections::BTreeSet::new();
         Self(sent.into_iter().filter(|(name, _)| seen.insert(Rc::clone(name))).collect())
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::group) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Rc<str>, &[u8])> {
+    pub(in crate::group) fn iter(&self) -> impl Iterator<Item = (&Rc<str>, &[u8])> {
         self.0.iter().map(|(name, metadata)| (name, &**metadata))
+    }
+
+    /// The one that the member likes best.
+    pub(in crate::group) fn first(&self) -> Option<(&Rc<str>, &[u8])> {
+        self.iter().next()
+    }
+
+    /// The same, with this one first if it is among them.
+    pub(in crate::group) fn with_first(&self, protocol: &str) -> Self {
+        let mut protocols = self.0.clone();
+        protocols.sort_by_key(|(name, _)| **name != *protocol);
+        Self(protocols)
     }
 
     /// Empty where it is not supported.
@@ -103,7 +115,7 @@ impl Protocols {
         found.map_or(&[], |(_, metadata)| metadata)
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::group) fn bytes(&self) -> usize {
         self.iter().map(|(name, metadata)| PROTOCOL_BYTES + name.len() + metadata.len()).sum()
     }
 }

@@ -15,6 +15,7 @@
 mod join;
 mod leave;
 mod member;
+mod migrate;
 mod rebalance;
 mod store;
 mod sync;
@@ -24,12 +25,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+pub(super) use self::join::timeouts;
 pub use self::join::{JoinRequest, Joined, JoinedMember};
 pub use self::leave::Leaver;
 pub(super) use self::store::Then;
 pub use self::sync::{SyncRequest, Synced};
 
-use self::member::{Member, Protocols};
+use self::member::Member;
+pub(super) use self::member::Protocols;
 use super::describe::MemberDescription;
 use super::memory::Charge;
 use super::out::{Answer, Out};
@@ -135,7 +138,10 @@ impl Shard {
         let caller = Caller { member, instance };
         let told = self.turn(now, group, |group, turn| match &mut group.classic {
             Some(classic) => classic.heartbeat(turn, caller, generation),
-            None => Err(GroupError::UnknownMember),
+            None => match &mut group.consumer {
+                Some(consumer) => consumer.beat_of_guest(turn, caller, generation),
+                None => Err(GroupError::UnknownMember),
+            },
         });
         told.unwrap_or(Err(GroupError::UnknownMember))
     }

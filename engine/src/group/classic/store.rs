@@ -131,7 +131,7 @@ impl Classic {
         }
     }
 
-    fn value<'a>(
+    pub(super) fn value<'a>(
         &'a self,
         wall_ms: i64,
         assignment: impl Fn(&Rc<str>, &'a Member) -> &'a Vec<u8>,

@@ -44,7 +44,14 @@ impl Shard {
         let group = request.group.clone();
         let told = self.turn(now, &group, |group, turn| match &mut group.classic {
             Some(classic) => classic.sync(turn, ticket, request),
-            None => Err(GroupError::UnknownMember),
+            None => match &mut group.consumer {
+                Some(consumer) => {
+                    let answer = consumer.sync_of_guest(turn, &request)?;
+                    group.finish(turn, Some((ticket, answer)));
+                    Ok(())
+                }
+                None => Err(GroupError::UnknownMember),
+            },
         });
         if let Err(error) = told.unwrap_or(Err(GroupError::UnknownMember)) {
             self.out.answer(ticket, Answer::Synced(Err(error)));
@@ -169,15 +176,14 @@ impl Classic {
         self.rebalance_or_complete(turn);
     }
 
-    /// Whoever waits for an assignment will not get it. What was assigned before counts no more.
+    /// Whoever waits for an assignment will not get it. What a member was assigned before is kept: it
+    /// may not have given it up, and the next assignment may be somebody else's ([`migrate`]).
+    ///
+    /// [`migrate`]: super::migrate
     pub(super) fn turn_syncs_away(&mut self, turn: &mut Turn<'_>, error: GroupError) {
         let ids: Vec<_> = self.members.keys().cloned().collect();
         for id in ids {
             let member = self.members.get_mut(&id).expect("its id was listed");
-            if !member.assignment.is_empty() {
-                member.assignment = Vec::new();
-                member.weigh();
-            }
             if let Some(ticket) = member.sync.take() {
                 turn.out.answer(ticket, Answer::Synced(Err(error)));
                 self.renew(turn, &id);

@@ -19,14 +19,18 @@ impl Consumer {
             return Ok(());
         }
         let member = self.members.get(&*request.member).ok_or(GroupError::UnknownMember)?;
-        if !request.knows_epochs {
+        let (said, stand) = (request.generation, &member.stand);
+        let is_guest = member.profile.guest.is_some();
+        if !request.knows_epochs && !is_guest {
             return Err(GroupError::UnsupportedVersion);
         }
-        let (said, stand) = (request.generation, &member.stand);
         if said == stand.epoch {
             return Ok(());
         }
-        let stale = Err(GroupError::StaleMemberEpoch { said });
+        let stale = Err(match is_guest {
+            true => GroupError::IllegalGeneration { asked: said },
+            false => GroupError::StaleMemberEpoch { said },
+        });
         if said > stand.epoch {
             return stale;
         }
@@ -54,6 +58,9 @@ impl Consumer {
         let found = found.ok_or(GroupError::UnknownMember)?;
         match said == found.stand.epoch {
             true => Ok(()),
+            false if found.profile.guest.is_some() => {
+                Err(GroupError::IllegalGeneration { asked: said })
+            }
             false => Err(GroupError::StaleMemberEpoch { said }),
         }
     }

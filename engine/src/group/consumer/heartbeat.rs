@@ -10,6 +10,7 @@ use super::reconcile::Step;
 use super::{Consumer, Key, Turn};
 use crate::group::assign::{Assignor, Partitions};
 use crate::group::commit::check_name;
+use crate::group::migration::Owed;
 use crate::group::out::{Answer, entries};
 use crate::group::{GroupError, GroupSettings, Now, Shard, Ticket};
 
@@ -59,12 +60,30 @@ pub struct Beaten {
 }
 
 /// Who calls.
-enum Who {
+pub(super) enum Who {
     /// Nobody yet.
     New,
     Known(Rc<str>),
     /// A static member under another id than before.
     InPlaceOf(Rc<str>),
+}
+
+/// What a member says, in either protocol.
+pub(super) struct Said {
+    pub(super) who: Who,
+    pub(super) id: Rc<str>,
+    /// What it said before; of nobody's, nothing.
+    pub(super) former: Profile,
+    pub(super) profile: Profile,
+    pub(super) owned: Option<Partitions>,
+}
+
+/// What came of that.
+pub(super) struct Advanced {
+    /// What the member had before.
+    had: Held,
+    /// Whether the target is what it should be.
+    pub(super) aimed: Result<(), GroupError>,
 }
 
 impl Shard {
@@ -82,28 +101,43 @@ impl Shard {
         let found = self.groups.get(&*name);
         let known = found.is_some_and(|group| group.consumer.is_some());
         if !known {
-            // An empty group changes its kind, one with members does not.
-            let in_use = found.is_some_and(|group| group.has_members());
-            if !joins || in_use {
-                return Err(GroupError::NotFound);
+            match found {
+                None if !joins => return Err(GroupError::NotFound),
+                Some(_) if !joins => return Err(GroupError::NotConsumer),
+                _ => self.memory.admit(MEMBER_BYTES + name.len())?,
             }
-            self.memory.admit(MEMBER_BYTES + name.len())?;
-        }
-        if !known {
-            self.obtain(&name).consumer = Some(Box::new(Consumer::new()));
+            self.obtain(&name);
         }
         let told = self.turn(now, &name, |group, turn| {
-            let consumer = group.consumer.as_mut().expect("there is one now");
-            let told = match beat.epoch {
-                ..0 => consumer.leave(turn, ticket, &beat),
-                _ => consumer.beat(turn, ticket, beat, group.classic.is_some()),
+            let consumer = match &mut group.consumer {
+                Some(consumer) => consumer,
+                // An empty group changes its kind, and one with members if it may.
+                None => {
+                    let consumer = group.upgraded(turn)?;
+                    group.consumer.insert(Box::new(consumer))
+                }
             };
-            if told.is_err() && !known {
-                group.consumer = None;
-            } else {
-                group.classic = None;
+            let told = match beat.epoch {
+                ..0 => consumer.leave(&beat),
+                _ => consumer.beat(turn, beat),
+            };
+            match told {
+                Ok(answer) => {
+                    if let Some(mut classic) = group.classic.take() {
+                        // Its members go on as guests.
+                        classic.dismiss_all(turn.out, GroupError::Rebalancing);
+                    }
+                    group.owed = Owed::default();
+                    group.finish(turn, Some((ticket, answer)));
+                    Ok(())
+                }
+                Err(error) => {
+                    if !known {
+                        group.consumer = None;
+                    }
+                    Err(error)
+                }
             }
-            told
         });
         told.expect("there is the group now")
     }
@@ -154,13 +188,7 @@ fn check(beat: &ConsumerBeat, settings: &GroupSettings) -> Result<(), GroupError
 }
 
 impl Consumer {
-    fn beat(
-        &mut self,
-        turn: &mut Turn<'_>,
-        ticket: Ticket,
-        beat: ConsumerBeat,
-        was_classic: bool,
-    ) -> Result<(), GroupError> {
+    fn beat(&mut self, turn: &mut Turn<'_>, beat: ConsumerBeat) -> Result<Answer, GroupError> {
         let id: Rc<str> = Rc::from(&*beat.member);
         if self.members.len() >= turn.settings.consumer.members_max
             && !self.members.contains_key(&id)
@@ -169,11 +197,42 @@ impl Consumer {
         }
         let owned = beat.owned.as_ref().map(partitions);
         let who = self.identify(&beat, owned.as_ref())?;
-        let former = match &who {
+        let former = self.former(&who);
+        let profile = profile(&beat, &former);
+        let said = Said { who, id: Rc::clone(&id), former, profile, owned };
+        let advanced = self.advance(turn, said)?;
+        if let Err(error) = advanced.aimed {
+            return Ok(Answer::Beaten(Err(error)));
+        }
+        let stand = &self.members[&id].stand;
+        let told_all = beat.epoch == 0
+            || (beat.rebalance_timeout_ms != -1
+                && (beat.topics.is_some() || beat.pattern.is_some())
+                && beat.owned.is_some());
+        let tell = told_all || !same_partitions(&advanced.had, &stand.assigned);
+        Ok(Answer::Beaten(Ok(Beaten {
+            member: beat.member,
+            epoch: stand.epoch,
+            interval_ms: turn.pace().heartbeat_interval_ms,
+            assignment: tell.then(|| self::owned(&stand.assigned)),
+        })))
+    }
+
+    /// What the caller has said about itself before.
+    pub(super) fn former(&self, who: &Who) -> Profile {
+        match who {
             Who::New => Profile::default(),
             Who::Known(id) | Who::InPlaceOf(id) => self.members[id].profile.clone(),
-        };
-        let profile = profile(&beat, &former);
+        }
+    }
+
+    /// Takes what a member says, and takes a step of it towards what it is to have.
+    pub(super) fn advance(
+        &mut self,
+        turn: &mut Turn<'_>,
+        said: Said,
+    ) -> Result<Advanced, GroupError> {
+        let Said { who, id, former, profile, owned } = said;
         let anew = self.judge(&former, &profile)?;
         let changed = matches!(who, Who::New) || former != profile;
         if changed {
@@ -184,12 +243,8 @@ impl Consumer {
             )?;
         }
         // From here on nothing is refused.
-        if was_classic {
-            self.touch(Key::Classic);
-        }
         self.admit(turn, &who, &id, &former, profile, changed);
-        let first = self.epoch == 0;
-        if first {
+        if self.epoch == 0 {
             self.epoch = 1;
             self.touch(Key::Group);
         }
@@ -204,24 +259,7 @@ impl Consumer {
         let had = self.members[&id].stand.assigned.clone();
         self.step(turn, &id, owned.as_ref(), anew);
         self.heard_of(turn, &id);
-        if let Err(error) = aimed {
-            self.flush(turn, None);
-            return Err(error);
-        }
-        let stand = &self.members[&id].stand;
-        let told_all = beat.epoch == 0
-            || (beat.rebalance_timeout_ms != -1
-                && (beat.topics.is_some() || beat.pattern.is_some())
-                && beat.owned.is_some());
-        let tell = told_all || !same_partitions(&had, &stand.assigned);
-        let answer = Beaten {
-            member: beat.member,
-            epoch: stand.epoch,
-            interval_ms: turn.settings.consumer.heartbeat_interval_ms,
-            assignment: tell.then(|| self::owned(&stand.assigned)),
-        };
-        self.flush(turn, Some((ticket, Answer::Beaten(Ok(answer)))));
-        Ok(())
+        Ok(Advanced { had, aimed })
     }
 
     fn identify(&self, beat: &ConsumerBeat, owned: Option<&Partitions>) -> Result<Who, GroupError> {
@@ -237,7 +275,11 @@ impl Consumer {
                 None => return Err(GroupError::UnknownMember),
                 Some(id) if **id == *beat.member => id,
                 Some(_) if !joins => return Err(GroupError::FencedInstance),
-                Some(id) if self.members[id].stand.epoch != LEFT_FOR_A_WHILE => {
+                // A guest is not asked to leave first: it could not.
+                Some(id)
+                    if self.members[id].stand.epoch != LEFT_FOR_A_WHILE
+                        && self.members[id].profile.guest.is_none() =>
+                {
                     return Err(GroupError::UnreleasedInstance);
                 }
                 Some(id) => return Ok(Who::InPlaceOf(Rc::clone(id))),
@@ -286,7 +328,11 @@ impl Consumer {
             }
             Who::Known(id) => {
                 self.unsubscribe(former);
-                self.members.get_mut(id).expect("it is known").profile = profile;
+                let member = self.members.get_mut(id).expect("it is known");
+                if profile.guest.is_none() {
+                    (member.join_by, member.sync_by) = (None, None);
+                }
+                member.profile = profile;
             }
             Who::InPlaceOf(old) => {
                 let stand = self.members[old].stand.clone();
@@ -337,9 +383,10 @@ impl Consumer {
         self.weigh(id);
     }
 
-    fn heard_of(&mut self, turn: &mut Turn<'_>, id: &str) {
+    pub(super) fn heard_of(&mut self, turn: &mut Turn<'_>, id: &str) {
+        let pace = turn.pace();
         if let Some(member) = self.members.get_mut(id) {
-            member.silent_at = Some(turn.arm(turn.settings.consumer.session_timeout));
+            member.silent_at = Some(turn.arm(member.profile.session_timeout(pace)));
         }
     }
 }
@@ -364,6 +411,7 @@ fn profile(beat: &ConsumerBeat, former: &Profile) -> Profile {
             ms => ms,
         },
         assignor: beat.assignor.clone().or_else(|| former.assignor.clone()),
+        guest: None,
     }
 }
 

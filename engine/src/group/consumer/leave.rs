@@ -2,19 +2,14 @@
 
 use std::rc::Rc;
 
+use super::Consumer;
 use super::heartbeat::{Beaten, ConsumerBeat, LEFT_FOR_A_WHILE};
 use super::member::{Held, Stand};
-use super::{Consumer, Turn};
+use crate::group::GroupError;
 use crate::group::out::Answer;
-use crate::group::{GroupError, Ticket};
 
 impl Consumer {
-    pub(super) fn leave(
-        &mut self,
-        turn: &mut Turn<'_>,
-        ticket: Ticket,
-        beat: &ConsumerBeat,
-    ) -> Result<(), GroupError> {
+    pub(super) fn leave(&mut self, beat: &ConsumerBeat) -> Result<Answer, GroupError> {
         let id = match &beat.instance {
             None => self.members.get_key_value(&*beat.member).map(|(id, _)| id),
             Some(instance) => match self.instances.get(&**instance) {
@@ -31,11 +26,9 @@ impl Consumer {
             self.stand(&id, stand);
             self.members.get_mut(&id).expect("it has a stand").revoke_by = None;
         } else {
-            self.fence(turn, &[id]);
+            self.fence(&[id]);
         }
         let (member, epoch) = (beat.member.clone(), beat.epoch);
-        let answer = Beaten { member, epoch, ..Beaten::default() };
-        self.flush(turn, Some((ticket, Answer::Beaten(Ok(answer)))));
-        Ok(())
+        Ok(Answer::Beaten(Ok(Beaten { member, epoch, ..Beaten::default() })))
     }
 }

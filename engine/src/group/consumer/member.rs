@@ -7,6 +7,7 @@ use std::time::Duration;
 use wire::primitives::Uuid;
 
 use crate::group::GroupMemory;
+use crate::group::classic::Protocols;
 use crate::group::memory::Charge;
 use crate::rt::Instant;
 
@@ -22,6 +23,10 @@ pub(super) struct Member {
     pub(super) silent_at: Option<Instant>,
     /// Until when it has to have given partitions up, while it has to.
     pub(super) revoke_by: Option<Instant>,
+    /// Until when a guest has to have joined again, while it has to.
+    pub(super) join_by: Option<Instant>,
+    /// Until when one that has joined has to have asked what it has.
+    pub(super) sync_by: Option<Instant>,
     pub(super) charge: Charge,
 }
 
@@ -39,17 +44,41 @@ pub(super) struct Profile {
     pub(super) pattern: Rc<str>,
     pub(super) rebalance_timeout_ms: i32,
     pub(super) assignor: Option<String>,
+    /// Of a member that speaks the classic protocol.
+    pub(super) guest: Option<Rc<Guest>>,
+}
+
+/// What a member says in the classic protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Guest {
+    pub(super) session_timeout_ms: i32,
+    /// At least one, each with a subscription.
+    pub(super) protocols: Protocols,
+}
+
+impl Guest {
+    pub(super) fn session_timeout(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.session_timeout_ms).unwrap_or(0))
+    }
 }
 
 impl Profile {
+    /// How long it may be silent, in a group of this pace.
+    pub(super) fn session_timeout(&self, pace: super::Pace) -> Duration {
+        self.guest.as_ref().map_or(pace.session_timeout, |guest| guest.session_timeout())
+    }
+
     pub(super) fn rebalance_timeout(&self) -> Duration {
         Duration::from_millis(u64::try_from(self.rebalance_timeout_ms).unwrap_or(0))
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let texts = [&self.client_id, &self.client_host].map(String::len);
+        let optional = [self.instance.as_deref(), self.rack.as_deref(), self.assignor.as_deref()];
+        let texts = [&*self.client_id, &self.client_host, &self.pattern];
+        let texts = texts.into_iter().chain(optional.into_iter().flatten()).map(str::len);
         let topics = self.topics.iter().map(|topic| NAME_BYTES + topic.len());
-        MEMBER_BYTES + self.pattern.len() + texts.iter().sum::<usize>() + topics.sum::<usize>()
+        let guest = self.guest.as_ref().map_or(0, |guest| guest.protocols.bytes());
+        MEMBER_BYTES + guest + texts.chain(topics).sum::<usize>()
     }
 }
 
@@ -104,13 +133,19 @@ impl Member {
     pub(super) fn new(memory: &Rc<GroupMemory>, profile: Profile) -> Self {
         let charge = Charge::new(memory, profile.bytes());
         let stand = Stand::default();
-        Self { profile, stand, silent_at: None, revoke_by: None, charge }
+        let (silent_at, revoke_by, join_by, sync_by) = (None, None, None, None);
+        Self { profile, stand, silent_at, revoke_by, join_by, sync_by, charge }
     }
 
     /// Counts its memory again, after a change; `target` partitions are to be its.
     pub(super) fn weigh(&mut self, target: usize) {
         let held = count(&self.stand.assigned) + count(&self.stand.revoking);
         self.charge.set(self.profile.bytes() + (held + target) * PARTITION_BYTES);
+    }
+
+    /// Earliest time at which it is taken for dead.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        [self.silent_at, self.revoke_by, self.join_by, self.sync_by].into_iter().flatten().min()
     }
 
     /// Whether it has what it is to have in this epoch.
@@ -132,6 +167,6 @@ pub(super) fn same_partitions(a: &Held, b: &Held) -> bool {
 /// What a member takes beside names and partitions.
 pub(super) const MEMBER_BYTES: usize = 768;
 /// What a topic's name takes beside its bytes.
-const NAME_BYTES: usize = 32;
+pub(super) const NAME_BYTES: usize = 32;
 /// What a partition takes, of the member, of its target and among those that are held.
 const PARTITION_BYTES: usize = 48;

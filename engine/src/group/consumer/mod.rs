@@ -12,9 +12,11 @@
 //! order. What could not be written is touched again.
 
 mod commit;
+mod guest;
 mod heartbeat;
 mod leave;
 mod member;
+mod migrate;
 mod reconcile;
 mod store;
 mod subscription;
@@ -27,33 +29,44 @@ use std::time::Duration;
 
 use wire::primitives::Uuid;
 
+use self::heartbeat::Said;
 pub use self::heartbeat::{Beaten, ConsumerBeat, OwnedPartitions};
 pub(super) use self::store::Key;
-pub use self::subscription::Resolved;
 pub use self::topics::TopicSource;
 
 use self::member::Member;
 use self::store::Touched;
+use self::subscription::Resolved;
 use super::Turn;
 use super::assign::{Assignor, Partitions};
 use super::describe::{ConsumerDescription, ConsumerMemberDescription, Owned};
+use super::migration::MigrationPolicy;
 use crate::rt::Instant;
 
-/// What is configured about consumer groups.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConsumerSettings {
+/// How fast one group goes: what is configured for it alone, or for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
     /// `group.consumer.session.timeout.ms`.
     pub session_timeout: Duration,
     /// `group.consumer.heartbeat.interval.ms`.
     pub heartbeat_interval_ms: i32,
+    /// `group.consumer.assignment.interval.ms`.
+    pub assignment_interval_ms: i64,
+}
+
+/// What is configured about consumer groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerSettings {
+    /// Of groups that have none of their own.
+    pub pace: Pace,
     /// `group.consumer.max.size`.
     pub members_max: usize,
     /// `group.consumer.assignors`: the first is the one where members do not ask for another.
     pub assignors: Vec<Assignor>,
-    /// `group.consumer.assignment.interval.ms`.
-    pub assignment_interval_ms: i64,
     /// `group.consumer.regex.refresh.interval.ms`.
     pub pattern_refresh_ms: i64,
+    /// `group.consumer.migration.policy`.
+    pub migration: MigrationPolicy,
 }
 
 /// The members of a consumer group.
@@ -80,6 +93,8 @@ pub(super) struct Consumer {
     resolved: BTreeMap<Rc<str>, Resolved>,
     /// Somebody is finding it out.
     resolving: bool,
+    /// Somebody has gone: the others are to be assigned anew, at the end of the turn.
+    lost: bool,
     touched: Touched,
     /// The last append, while it is under way.
     last_append: Option<super::AppendId>,
@@ -104,6 +119,7 @@ impl Consumer {
             patterns: BTreeMap::new(),
             resolved: BTreeMap::new(),
             resolving: false,
+            lost: false,
             touched: Touched::default(),
             last_append: None,
             write_again: None,
@@ -142,6 +158,7 @@ impl Consumer {
             instance: member.profile.instance.as_deref().map(str::to_owned),
             rack: member.profile.rack.clone(),
             epoch: member.stand.epoch,
+            is_classic: member.profile.guest.is_some(),
             client_id: member.profile.client_id.clone(),
             client_host: member.profile.client_host.clone(),
             topics: member.profile.topics.iter().map(|topic| topic.to_string()).collect(),
@@ -160,42 +177,42 @@ impl Consumer {
 
     /// Earliest time at which something is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let members = self.members.values();
-        let own = members.flat_map(|member| [member.silent_at, member.revoke_by]);
-        own.chain([self.write_again]).flatten().min()
+        let members = self.members.values().map(Member::next_deadline);
+        members.chain([self.write_again]).flatten().min()
     }
 
     /// Does what time demands: members that are silent, or do not give up what they have to, go.
-    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) {
+    /// Whether there is something to write.
+    pub(super) fn expire(&mut self, turn: &Turn<'_>) -> bool {
         let at = turn.now.at;
         let due = |until: Option<Instant>| until.is_some_and(|until| until <= at);
-        let late = |member: &Member| due(member.silent_at) || due(member.revoke_by);
         let gone: Vec<_> = self
             .members
             .iter()
-            .filter(|(_, member)| late(member))
+            .filter(|(_, member)| due(member.next_deadline()))
             .map(|(id, _)| Rc::clone(id))
             .collect();
-        self.fence(turn, &gone);
-        if due(self.write_again) || !gone.is_empty() {
-            self.flush(turn, None);
-        }
+        self.fence(&gone);
+        due(self.write_again) || !gone.is_empty()
     }
 
     /// Removes members; the others are to be assigned anew.
-    fn fence(&mut self, turn: &Turn<'_>, gone: &[Rc<str>]) {
+    fn fence(&mut self, gone: &[Rc<str>]) {
         for id in gone {
             let pattern = self.members.get(id).map(|member| Rc::clone(&member.profile.pattern));
             self.remove(id);
             pattern.iter().for_each(|pattern| self.forget_if_unused(pattern));
-        }
-        if !gone.is_empty() {
-            self.bump(turn.topics);
+            self.lost = true;
         }
     }
 
+    /// Whether somebody has gone since this was asked.
+    pub(super) fn take_lost(&mut self) -> bool {
+        std::mem::take(&mut self.lost)
+    }
+
     /// Has the members assigned anew.
-    fn bump(&mut self, topics: &dyn TopicSource) {
+    pub(super) fn bump(&mut self, topics: &dyn TopicSource) {
         self.metadata_hash = self.hash_of(topics);
         self.seen_version = Some(topics.version());
         self.epoch += 1;
@@ -271,8 +288,9 @@ impl Consumer {
 
     /// The shard was loaded: everybody's time begins anew.
     pub(super) fn resume(&mut self, turn: &mut Turn<'_>) {
+        let pace = turn.pace();
         for member in self.members.values_mut() {
-            member.silent_at = Some(turn.arm(turn.settings.consumer.session_timeout));
+            member.silent_at = Some(turn.arm(member.profile.session_timeout(pace)));
             if member.stand.phase == member::Phase::Unrevoked {
                 member.revoke_by = Some(turn.arm(member.profile.rebalance_timeout()));
             }

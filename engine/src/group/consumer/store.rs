@@ -2,19 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Duration;
 
 use wire::primitives::Uuid;
 use wire::record::group::{
-    AssignedPartitions, ConsumerGroupKey, ConsumerGroupMetadataValue, ConsumerMemberKey,
-    ConsumerMemberMetadataValue, CurrentMemberAssignmentValue, GroupMetadataKey, GroupRecord,
-    HeldPartitions, RegularExpressionKey, RegularExpressionValue, TargetAssignmentMemberValue,
+    AssignedPartitions, ClassicMemberMetadata, ClassicProtocol, ConsumerGroupKey,
+    ConsumerGroupMetadataValue, ConsumerMemberKey, ConsumerMemberMetadataValue,
+    CurrentMemberAssignmentValue, GroupMetadataKey, GroupRecord, HeldPartitions,
+    RegularExpressionKey, RegularExpressionValue, TargetAssignmentMemberValue,
     TargetAssignmentMetadataValue,
 };
 
-use super::member::{Held, Member, Phase, Profile, Stand};
-use super::{Consumer, Resolved, Turn};
+use super::member::{Guest, Held, Member, Phase, Profile, Stand};
+use super::subscription::Resolved;
+use super::{Consumer, Turn};
 use crate::group::assign::Partitions;
+use crate::group::classic::Protocols;
+use crate::group::migration::WRITE_AGAIN_AFTER;
 use crate::group::out::{Answer, Entry, Then, entries};
 use crate::group::{GroupError, GroupMemory, Ticket};
 
@@ -29,6 +32,31 @@ pub(in crate::group) enum Key {
     TargetOf(Rc<str>),
     Current(Rc<str>),
     Pattern(Rc<str>),
+    /// What Kafka kept of topics until 4.0: only to be forgotten.
+    Partitions,
+}
+
+impl Key {
+    /// The record that says that it is forgotten.
+    pub(in crate::group) fn tombstone(&self, group: &str) -> GroupRecord {
+        let own = || ConsumerGroupKey { group: group.to_owned() };
+        match self {
+            Self::Classic => {
+                GroupRecord::GroupMetadata(GroupMetadataKey { group: group.to_owned() }, None)
+            }
+            Self::Group => GroupRecord::ConsumerGroup(own(), None),
+            Self::Partitions => GroupRecord::ConsumerGroupPartitions(own(), None),
+            Self::Target => GroupRecord::TargetAssignment(own(), None),
+            Self::Member(id) => GroupRecord::ConsumerMember(member_key(group, id), None),
+            Self::TargetOf(id) => GroupRecord::TargetAssignmentMember(member_key(group, id), None),
+            Self::Current(id) => GroupRecord::CurrentAssignment(member_key(group, id), None),
+            Self::Pattern(pattern) => {
+                let pattern = pattern.to_string();
+                let key = RegularExpressionKey { group: group.to_owned(), pattern };
+                GroupRecord::RegularExpression(key, None)
+            }
+        }
+    }
 }
 
 /// What has changed and was not appended yet, in order.
@@ -38,15 +66,29 @@ pub(super) struct Touched {
     all: BTreeSet<Key>,
 }
 
+impl Touched {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Key> {
+        self.order.iter()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+}
+
 impl Consumer {
-    pub(super) fn touch(&mut self, key: Key) {
+    pub(in crate::group) fn touch(&mut self, key: Key) {
         if self.touched.all.insert(key.clone()) {
             self.touched.order.push(key);
         }
     }
 
     /// Appends what has changed. The answer waits until that is kept, and all before it.
-    pub(super) fn flush(&mut self, turn: &mut Turn<'_>, answer: Option<(Ticket, Answer)>) {
+    pub(in crate::group) fn flush(
+        &mut self,
+        turn: &mut Turn<'_>,
+        answer: Option<(Ticket, Answer)>,
+    ) {
         let keys = std::mem::take(&mut self.touched).order;
         self.write_again = None;
         if keys.is_empty() {
@@ -103,13 +145,16 @@ impl Consumer {
         }
     }
 
+    /// The records of all that has changed and was not appended.
+    pub(super) fn touched_records(&self, group: &str) -> impl Iterator<Item = GroupRecord> {
+        self.touched.iter().map(move |key| self.record(group, key))
+    }
+
     fn record(&self, group: &str, key: &Key) -> GroupRecord {
         let own = || ConsumerGroupKey { group: group.to_owned() };
         let of = |member: &Rc<str>| member_key(group, member);
         match key {
-            Key::Classic => {
-                GroupRecord::GroupMetadata(GroupMetadataKey { group: group.to_owned() }, None)
-            }
+            Key::Classic | Key::Partitions => key.tombstone(group),
             Key::Group => {
                 let (epoch, metadata_hash) = (self.epoch, self.metadata_hash);
                 let value = ConsumerGroupMetadataValue { epoch, metadata_hash };
@@ -159,25 +204,17 @@ impl Consumer {
             subscribed_topic_regex: Some(profile.pattern.to_string()),
             rebalance_timeout_ms: profile.rebalance_timeout_ms,
             server_assignor: profile.assignor.clone(),
-            classic_member_metadata: None,
+            classic_member_metadata: profile.guest.as_deref().map(|guest| ClassicMemberMetadata {
+                session_timeout_ms: guest.session_timeout_ms,
+                supported_protocols: guest.protocols.iter().map(protocol).collect(),
+            }),
         };
         GroupRecord::ConsumerMember(member_key(group, id), Some(value))
     }
 
-    /// Tombstones of all that the group remembers; it has no members.
-    pub(in crate::group) fn tombstones(&self, group: &str) -> Vec<GroupRecord> {
-        let patterns = self.resolved.keys().map(|pattern| {
-            let pattern = pattern.to_string();
-            let key = RegularExpressionKey { group: group.to_owned(), pattern };
-            GroupRecord::RegularExpression(key, None)
-        });
-        let own = || ConsumerGroupKey { group: group.to_owned() };
-        let rest = [
-            GroupRecord::TargetAssignment(own(), None),
-            GroupRecord::ConsumerGroupPartitions(own(), None),
-            GroupRecord::ConsumerGroup(own(), None),
-        ];
-        patterns.chain(rest).collect()
+    /// Whether there is nothing of it that was not appended, or has to be again.
+    pub(in crate::group) fn is_written(&self) -> bool {
+        self.touched.is_empty()
     }
 
     /// Takes what one record in the log says of the group.
@@ -228,7 +265,7 @@ impl Consumer {
             GroupRecord::RegularExpression(key, value) => {
                 let pattern: Rc<str> = key.pattern.into();
                 match value {
-                    Some(value) => self.resolved.insert(pattern, resolved(value)),
+                    Some(value) => self.resolved.insert(pattern, resolved(memory, value)),
                     None => self.resolved.remove(&pattern),
                 };
             }
@@ -257,6 +294,7 @@ impl Consumer {
             pattern: value.subscribed_topic_regex.unwrap_or_default().into(),
             rebalance_timeout_ms: value.rebalance_timeout_ms,
             assignor: value.server_assignor,
+            guest: value.classic_member_metadata.map(|said| Rc::new(guest(said))),
         };
         if let Some(instance) = &profile.instance {
             self.instances.insert(Rc::clone(instance), Rc::clone(id));
@@ -292,6 +330,16 @@ impl Consumer {
             }
         }
     }
+}
+
+fn protocol((name, metadata): (&Rc<str>, &[u8])) -> ClassicProtocol {
+    ClassicProtocol { name: name.to_string(), metadata: metadata.to_vec() }
+}
+
+fn guest(said: ClassicMemberMetadata) -> Guest {
+    let protocols = said.supported_protocols.into_iter();
+    let protocols = Protocols::new(protocols.map(|it| (Rc::from(it.name), it.metadata)));
+    Guest { session_timeout_ms: said.session_timeout_ms, protocols }
 }
 
 fn member_key(group: &str, member: &str) -> ConsumerMemberKey {
@@ -345,13 +393,6 @@ fn stand(value: CurrentMemberAssignmentValue) -> Stand {
     }
 }
 
-fn resolved(value: RegularExpressionValue) -> Resolved {
-    Resolved {
-        topics: value.topics.into_iter().collect(),
-        version: value.version,
-        at_ms: value.timestamp,
-    }
+fn resolved(memory: &Rc<GroupMemory>, value: RegularExpressionValue) -> Resolved {
+    Resolved::new(memory, value.topics.into_iter().collect(), value.version, value.timestamp)
 }
-
-/// How long to wait before what could not be written is written again.
-const WRITE_AGAIN_AFTER: Duration = Duration::from_secs(1);

@@ -5,21 +5,36 @@ use std::rc::Rc;
 
 use wire::primitives::Uuid;
 
-use super::member::Profile;
+use super::member::{NAME_BYTES, Profile};
+use super::target::RECORD_BYTES;
 use super::{Consumer, Key, TopicSource, Turn};
+use crate::group::memory::Charge;
 use crate::group::out::Effect;
 use crate::group::pattern::Pattern;
-use crate::group::{GroupError, Now, Shard};
+use crate::group::{GroupError, GroupMemory, Now, Shard};
 
 /// The topics that an expression stands for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Resolved {
+#[derive(Debug)]
+pub(super) struct Resolved {
     /// Their names.
-    pub topics: BTreeSet<String>,
+    pub(super) topics: BTreeSet<String>,
     /// The metadata that they were found in; see [`TopicSource::version`].
-    pub version: i64,
+    pub(super) version: i64,
     /// When, Unix ms.
-    pub at_ms: i64,
+    pub(super) at_ms: i64,
+    _charge: Charge,
+}
+
+impl Resolved {
+    pub(super) fn new(
+        memory: &Rc<GroupMemory>,
+        topics: BTreeSet<String>,
+        version: i64,
+        at_ms: i64,
+    ) -> Self {
+        let _charge = Charge::new(memory, topics.iter().map(|name| NAME_BYTES + name.len()).sum());
+        Self { topics, version, at_ms, _charge }
+    }
 }
 
 impl Shard {
@@ -55,12 +70,21 @@ impl Consumer {
                 continue;
             }
             let former = self.resolved.get(&pattern);
+            let topics = match refusal(turn, &pattern, &topics) {
+                None => topics,
+                Some(error) => {
+                    let group = &**turn.name;
+                    tracing::warn!(group, %pattern, topics = topics.len(), %error, "an expression \
+                        stands for more topics than can be kept; those known before stay");
+                    former.map(|former| former.topics.clone()).unwrap_or_default()
+                }
+            };
             changed |= former.map_or(!topics.is_empty(), |former| former.topics != topics);
             // That nothing has changed is not worth a record.
             if former.is_none_or(|former| former.topics != topics) {
                 self.touch(Key::Pattern(Rc::clone(&pattern)));
             }
-            let resolved = Resolved { topics, version, at_ms: turn.now.wall_ms };
+            let resolved = Resolved::new(turn.memory, topics, version, turn.now.wall_ms);
             self.resolved.insert(pattern, resolved);
         }
         if changed {
@@ -150,6 +174,20 @@ impl Consumer {
         by_name || self.resolved.get(&profile.pattern).is_some_and(|it| it.topics.contains(&*name))
     }
 }
+
+/// Why what an expression stands for cannot be kept: in memory, or in a record.
+fn refusal(turn: &Turn<'_>, pattern: &str, topics: &BTreeSet<String>) -> Option<GroupError> {
+    let names: usize = topics.iter().map(String::len).sum();
+    let bytes = RECORD_BYTES + turn.name.len() + pattern.len() + names + topics.len() * LEN_BYTES;
+    let max = turn.settings.append_bytes_max;
+    match bytes > max {
+        true => Some(GroupError::TooLarge { bytes, max }),
+        false => turn.memory.admit(names + topics.len() * NAME_BYTES).err(),
+    }
+}
+
+/// What a name's length takes in a record, at most.
+const LEN_BYTES: usize = 2;
 
 /// Expressions are not looked through more often than this, however often topics come.
 const PATTERN_INTERVAL_MS: i64 = 10_000;

@@ -16,10 +16,8 @@ impl Consumer {
     /// # Errors
     /// A member's share is more than a record can hold: the former target stays.
     pub(super) fn aim(&mut self, turn: &Turn<'_>) -> Result<(), GroupError> {
-        let since_ms = turn.now.wall_ms - self.target_ms;
         let settings = &turn.settings.consumer;
-        let soon = (0..settings.assignment_interval_ms).contains(&since_ms);
-        if self.epoch <= self.target_epoch || soon {
+        if !self.is_aim_due(turn) {
             return Ok(());
         }
         let assignor = self.assignor().or(settings.assignors.first().copied());
@@ -46,6 +44,13 @@ impl Consumer {
         self.target_ms = turn.now.wall_ms;
         self.touch(Key::Target);
         Ok(())
+    }
+
+    /// Whether the target is behind the group's epoch, and may be computed again.
+    pub(super) fn is_aim_due(&self, turn: &Turn<'_>) -> bool {
+        let since_ms = turn.now.wall_ms - self.target_ms;
+        let rests = (0..turn.pace().assignment_interval_ms).contains(&since_ms);
+        self.epoch > self.target_epoch && !rests
     }
 
     fn deal(&self, assignor: Assignor, topics: &dyn TopicSource) -> Vec<Partitions> {
@@ -90,6 +95,6 @@ impl Consumer {
 type Subscription<'a> = (&'a [Rc<str>], &'a str);
 
 /// What a record takes in a batch beside names and partitions.
-const RECORD_BYTES: usize = 64;
+pub(super) const RECORD_BYTES: usize = 64;
 /// What a topic takes in it beside its partitions.
 const TOPIC_BYTES: usize = 24;

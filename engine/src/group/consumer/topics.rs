@@ -7,7 +7,9 @@ use std::sync::Arc;
 use twox_hash::XxHash3_64;
 use wire::primitives::Uuid;
 
-/// The topics there are now, as the metadata says.
+use super::Pace;
+
+/// The topics there are now, and what groups are told, as the metadata says.
 pub trait TopicSource: fmt::Debug {
     /// Changes with the metadata.
     fn version(&self) -> i64;
@@ -20,6 +22,9 @@ pub trait TopicSource: fmt::Debug {
 
     /// Racks of a partition's replicas, in order.
     fn racks(&self, topic: Uuid, partition: i32) -> Vec<Arc<str>>;
+
+    /// What is configured for this group alone; none where it has no settings of its own.
+    fn pace(&self, group: &str) -> Option<Pace>;
 }
 
 /// Kafka's hash of topics with their partitions and racks: the number changes when members have to be
@@ -93,6 +98,10 @@ mod tests {
 
         fn racks(&self, _: Uuid, _: i32) -> Vec<Arc<str>> {
             Vec::new()
+        }
+
+        fn pace(&self, _: &str) -> Option<Pace> {
+            None
         }
     }
 

@@ -238,9 +238,44 @@ fn expressions_are_resolved_and_renewed() {
 }
 
 #[test]
+fn what_an_expression_stands_for_is_bounded() {
+    let mut world = World::with(GroupSettings { append_bytes_max: 4_096, ..settings() });
+    world.topics.set("t0", 1);
+    let pattern = Some("t.*".into());
+    world.told(ConsumerBeat { topics: None, pattern, ..first("a") }).expect("it may join");
+    let before = world.memory.used();
+    world.resolve();
+    assert!(world.memory.used() > before, "names take memory");
+    assert_eq!(world.told(next("a", 1)).expect("a member").epoch, 2);
+    // More names than a record holds: those known before stay, and nothing is tried for ever.
+    (1..1_000).for_each(|n| world.topics.set(&format!("t{n}"), 1));
+    world.pass(Duration::from_secs(11));
+    world.told(next("a", 2)).expect("a member");
+    world.resolve();
+    assert_eq!(world.told(next("a", 2)).expect("a member").epoch, 2);
+    let at = world.log.len();
+    world.pass(Duration::from_secs(11));
+    world.told(next("a", 2)).expect("a member");
+    assert!(world.to_resolve.is_empty() && world.log.len() == at);
+    world.crash();
+    assert!(world.memory.used() > before, "and so they do when loaded");
+    world.told(next("a", -1)).expect("a member");
+    assert!(world.memory.used() < before, "what is forgotten takes none");
+}
+
+#[test]
+fn all_that_a_member_says_counts() {
+    let mut world = with_topic(1);
+    let long = || Some("x".repeat(10_000));
+    let told = world.told(ConsumerBeat { instance: long(), rack: long(), ..first("a") });
+    told.expect("it may join");
+    assert!(world.memory.used() > 20_000);
+}
+
+#[test]
 fn targets_are_computed_once_in_an_interval() {
     let mut settings = settings();
-    settings.consumer.assignment_interval_ms = 1_000;
+    settings.consumer.pace.assignment_interval_ms = 1_000;
     let mut world = World::with(settings);
     world.topics.set("t", 2);
     world.told(first("a")).expect("it may join");
@@ -284,10 +319,13 @@ fn commits_and_fetches_know_epochs() {
 }
 
 #[test]
-fn groups_with_members_keep_their_kind() {
-    let mut world = with_topic(2);
+fn groups_with_members_keep_their_kind_where_none_may_change() {
+    let consumer = ConsumerSettings { migration: MigrationPolicy::Disabled, ..settings().consumer };
+    let mut world = World::with(GroupSettings { consumer, ..settings() });
+    world.topics.set("t", 2);
     let classic = world.alone();
-    assert_eq!(world.told(first("a")), Err(GroupError::NotFound));
+    let disabled = GroupError::NotUpgraded("online upgrade is disabled");
+    assert_eq!(world.told(first("a")), Err(disabled));
     world.leave(&classic.member, None).expect("a member");
     let at = world.log.len();
     world.told(first("a")).expect("the group is empty");
@@ -300,7 +338,8 @@ fn groups_with_members_keep_their_kind() {
     assert_eq!(world.types_since(at)[..3], [6, 4, 3]);
     world.crash();
     assert_eq!(world.shard.describe("g").expect("classic").state, "Stable");
-    assert_eq!(world.shard.describe_consumer("g"), None);
+    assert_eq!(world.shard.describe_consumer("g"), Err(Absent::NotConsumer));
+    assert_eq!(world.shard.describe_consumer("h"), Err(Absent::Unknown));
 }
 
 #[test]
@@ -375,7 +414,7 @@ fn absurd_requests_are_refused_and_leave_nothing() {
 #[test]
 fn a_thousand_members_come_to_rest() {
     let mut settings = settings();
-    settings.consumer.assignment_interval_ms = 1_000;
+    settings.consumer.pace.assignment_interval_ms = 1_000;
     let mut world = World::with(settings);
     world.topics.set("t", 1_500);
     let mut epochs: Vec<i32> = Vec::new();
@@ -397,4 +436,31 @@ fn a_thousand_members_come_to_rest() {
     let mut all: Vec<i32> = owned.into_iter().flatten().collect();
     all.sort_unstable();
     assert_eq!(all, (0..1_500).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_group_goes_at_its_own_pace() {
+    let mut world = with_topic(1);
+    let own = Pace {
+        session_timeout: Duration::from_secs(60),
+        heartbeat_interval_ms: 7_000,
+        assignment_interval_ms: 10_000,
+    };
+    world.topics.paces.borrow_mut().insert("g".to_owned(), own);
+    let told = world.told(first("a")).expect("it may join");
+    assert_eq!((told.epoch, told.interval_ms), (2, 7_000));
+    // A target was computed just now, so that the second member waits for its share.
+    assert_eq!(world.told(first("b")).expect("it may join").epoch, 2);
+    assert_eq!(world.state(), "Assigning");
+    world.pass(Duration::from_secs(59));
+    assert_eq!(world.state(), "Assigning");
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.state(), "Empty");
+    // What is set later holds from the next heartbeat on.
+    let told = world.told(first("a")).expect("it may join");
+    assert_eq!(told.interval_ms, 7_000);
+    world.topics.paces.borrow_mut().clear();
+    assert_eq!(world.told(next("a", told.epoch)).expect("a member").interval_ms, 5_000);
+    world.pass(Duration::from_secs(46));
+    assert_eq!(world.state(), "Empty");
 }

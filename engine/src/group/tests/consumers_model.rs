@@ -11,9 +11,8 @@
 use std::collections::BTreeSet;
 
 use super::consumers::{first, next};
-use super::model::Seed;
 use super::*;
-use crate::testing::Choices;
+use crate::testing::{Choices, for_seeds};
 
 #[derive(Debug)]
 struct Client {
@@ -45,7 +44,7 @@ impl Run {
     fn new(seed: u64) -> Self {
         let mut rng = Choices(seed);
         let mut settings = settings();
-        settings.consumer.assignment_interval_ms = if rng.one_in(2) { 0 } else { 1_000 };
+        settings.consumer.pace.assignment_interval_ms = if rng.one_in(2) { 0 } else { 1_000 };
         // Small, so that an assignment takes several batches.
         settings.append_bytes_max = if rng.one_in(2) { 1 << 20 } else { 700 };
         let world = World::with(settings);
@@ -198,7 +197,7 @@ impl Run {
     }
 
     fn check(&self) {
-        let Some(group) = self.world.shard.describe_consumer("g") else { return };
+        let Ok(group) = self.world.shard.describe_consumer("g") else { return };
         let members: BTreeSet<_> = group.members.iter().map(|member| &member.member).collect();
         let mut all = BTreeSet::new();
         for client in self.clients.iter().filter(|it| it.joined && members.contains(&it.id)) {
@@ -228,7 +227,7 @@ impl Run {
     }
 
     fn agrees(&self) -> bool {
-        let Some(group) = self.world.shard.describe_consumer("g") else { return false };
+        let Ok(group) = self.world.shard.describe_consumer("g") else { return false };
         let known = self.world.topics.partitions.borrow();
         let read = |topic: &str| {
             let by = |it: &Client| {
@@ -300,14 +299,10 @@ impl Client {
 
 #[test]
 fn whatever_members_do_no_partition_is_with_two() {
-    for seed in 0..600 {
-        let told = Seed(seed);
+    for_seeds(600, |seed| {
         let mut run = Run::new(seed);
-        for _ in 0..300 {
-            run.step();
-        }
+        (0..300).for_each(|_| run.step());
         run.calm();
         run.end();
-        drop(told);
-    }
+    });
 }

@@ -4,6 +4,8 @@ mod consumers;
 mod consumers_model;
 mod joins;
 mod members;
+mod mixed;
+mod mixed_model;
 mod model;
 mod offsets;
 
@@ -47,12 +49,15 @@ fn settings() -> GroupSettings {
         retention_ms: 7 * 86_400_000,
         append_bytes_max: 1 << 20,
         consumer: ConsumerSettings {
-            session_timeout: Duration::from_secs(45),
-            heartbeat_interval_ms: 5_000,
+            pace: Pace {
+                session_timeout: Duration::from_secs(45),
+                heartbeat_interval_ms: 5_000,
+                assignment_interval_ms: 0,
+            },
             members_max: usize::MAX,
             assignors: vec![Assignor::Uniform, Assignor::Range],
-            assignment_interval_ms: 0,
             pattern_refresh_ms: 600_000,
+            migration: MigrationPolicy::Bidirectional,
         },
     }
 }
@@ -62,6 +67,8 @@ fn settings() -> GroupSettings {
 struct Topics {
     partitions: RefCell<BTreeMap<Arc<str>, (Uuid, i32)>>,
     version: Cell<i64>,
+    /// Of groups that have one of their own.
+    paces: RefCell<BTreeMap<String, Pace>>,
 }
 
 impl Topics {
@@ -94,6 +101,10 @@ impl TopicSource for Topics {
 
     fn racks(&self, _: Uuid, _: i32) -> Vec<Arc<str>> {
         Vec::new()
+    }
+
+    fn pace(&self, group: &str) -> Option<Pace> {
+        self.paces.borrow().get(group).copied()
     }
 }
 

@@ -10,18 +10,7 @@
 use std::collections::btree_map::Entry as MapEntry;
 
 use super::*;
-use crate::testing::Choices;
-
-/// Tells the seed of a run that fails.
-pub(super) struct Seed(pub(super) u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("seed {}", self.0);
-        }
-    }
-}
+use crate::testing::{Choices, for_seeds};
 
 #[derive(Clone, Debug)]
 enum Phase {
@@ -297,13 +286,9 @@ impl Run {
 
 #[test]
 fn whatever_members_do_the_group_keeps_its_promises() {
-    for seed in 0..600 {
-        let told = Seed(seed);
+    for_seeds(600, |seed| {
         let mut run = Run::new(seed);
-        for _ in 0..300 {
-            run.step();
-        }
+        (0..300).for_each(|_| run.step());
         run.calm();
-        drop(told);
-    }
+    });
 }

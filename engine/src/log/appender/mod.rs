@@ -8,9 +8,9 @@
 //!   synced ≤ written ≤ end          bytes; written and synced are prefixes of completed writes
 //! ```
 //!
-//! - A chunk that is full goes out whole. One that is not goes out when the device is idle, padded
-//!   with zeros to whole blocks; its unfinished last block is copied to the head of the chunk that
-//!   follows, whose write then waits for it.
+//! - A chunk that is full goes out whole. What one holds that is not goes out when the device is
+//!   idle, padded with zeros to whole blocks, from a copy; its unfinished last block goes out again
+//!   with what follows, which waits for it, at the head of another chunk if this one is nearly full.
 //! - One sync covers everything written when it starts, and overlaps with further writes.
 //! - The file grows ahead of the data, never by a write: an append first reserves its room, which
 //!   is where a full disk shows, before anything was accepted.
@@ -22,7 +22,9 @@
 //! What went to the core's journal ([`super::journal`]) is durable when that is synced, and held
 //! back from the file until it is worth a write of its own, or the journal needs its room.
 
+mod device;
 mod state;
+mod tee;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -30,6 +32,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use self::device::Write;
 pub(super) use self::state::Growth;
 use self::state::{Flight, Mark, State};
 use super::journal::Seat;
@@ -37,8 +40,8 @@ use crate::buf::{BLOCK, Chunk};
 use crate::cache::{SegmentUid, Tail};
 use crate::cx::EngineCx;
 use crate::error::LogError;
+use crate::rt::File;
 use crate::rt::sim::Plant;
-use crate::rt::{File, Instant};
 use crate::waiters::{Signal, Waiters};
 
 /// When written data is synced.
@@ -113,7 +116,7 @@ impl Appender {
             chunk.extend(&spec.last_block);
             chunk.seal();
             spec.tail.push(spec.uid, &chunk);
-            spec.tail.mark_written(&chunk);
+            spec.tail.mark_written(&chunk, chunk.end());
             chunk
         });
         let state = RefCell::new(State::new(&spec, last));
@@ -190,32 +193,6 @@ impl Appender {
             return true;
         }
         false
-    }
-
-    /// Decides whether the next `bytes` go to the journal, too. Only what follows on what is synced
-    /// or went there is durable by it; so what went straight until now and is under way goes there
-    /// once more.
-    fn choose_way(&self, bytes: u64) {
-        let Some(seat) = &self.seat else { return };
-        let mut state = self.state.borrow_mut();
-        let from = state.journaling.max(state.synced);
-        state.tees = self.policy.get().sync_at_once
-            && state.committed() == state.end
-            && seat.begin(from, state.end - from, bytes)
-            && self.catch_up(seat, from, state.end);
-    }
-
-    /// Puts what was appended from `from` to `to` into the entry that was begun; false if not all of
-    /// it is in memory.
-    fn catch_up(&self, seat: &Seat, from: u64, to: u64) -> bool {
-        let mut at = from;
-        while at < to {
-            let Some(chunk) = self.tail.find(self.uid, at) else { return false };
-            let bytes = chunk.bytes_from(at);
-            seat.extend(bytes);
-            at += bytes.len() as u64;
-        }
-        true
     }
 
     fn room_for(&self, bytes: u64) -> Result<bool, LogError> {
@@ -303,41 +280,6 @@ impl Appender {
     pub(crate) fn uncommitted(&self) -> u64 {
         let state = self.state.borrow();
         state.end - state.committed()
-    }
-
-    /// Everything below `end` is durable in the journal.
-    pub(super) fn journaled(&self, end: u64) {
-        {
-            let mut state = self.state.borrow_mut();
-            if state.failed.is_some() || end <= state.journaled {
-                return;
-            }
-            state.journaled = end;
-            state.note_durable();
-        }
-        self.moved.wake_all();
-        (self.on_progress)();
-    }
-
-    /// The journal takes nothing any more: what it has not synced, and what it has, goes to the
-    /// file.
-    pub(super) fn without_journal(self: &Rc<Self>) {
-        {
-            let mut state = self.state.borrow_mut();
-            state.journaling = state.journaled;
-            state.sync_to = state.end;
-        }
-        self.start();
-        self.work.raise();
-    }
-
-    /// Has nothing of this log that the journal has written to the file again after a crash. The
-    /// caller drained before.
-    pub(crate) async fn leave_journal(&self) -> Result<(), LogError> {
-        match &self.seat {
-            Some(seat) => seat.journal.void(seat).await,
-            None => Ok(()),
-        }
     }
 
     /// Waits until everything appended so far is synced.
@@ -469,11 +411,15 @@ impl Appender {
             Some(open) if open.room() < need && open.end() - open.start() <= BLOCK as u64 => {
                 Some((open.start(), open))
             }
-            Some(open) => {
+            Some(open) if !open.is_sealed() => {
                 state.open = Some(Rc::clone(&open));
                 return open;
             }
-            None => state.last.take().map(|last| (end - end % BLOCK as u64, last)),
+            // The cache let go of one that was written as far as it was filled.
+            evicted => {
+                let last = evicted.or_else(|| state.last.take());
+                last.map(|last| (end - end % BLOCK as u64, last))
+            }
         };
         let start = before.as_ref().map_or(end, |(start, _)| *start);
         let head = usize::try_from(end - start).expect("at most one block");
@@ -492,210 +438,6 @@ impl Appender {
         self.tail.push(self.uid, &chunk);
         state.open = Some(Rc::clone(&chunk));
         chunk
-    }
-}
-
-impl Appender {
-    /// The next chunk for the device, if one may go now.
-    pub(super) fn next_write(&self) -> Option<Rc<Chunk>> {
-        let mut state = self.state.borrow_mut();
-        if state.failed.is_some() || state.flying.len() >= WRITES_MAX {
-            return None;
-        }
-        if state.is_held_back() {
-            return None;
-        }
-        let flying_end = state.flying.last().filter(|f| !f.done).map_or(0, |f| f.padded_end);
-        let committed = state.committed();
-        let chunk = match state.ready.front() {
-            Some(first) if first.start() < flying_end => return None,
-            Some(first) if first.end() > committed => return None,
-            Some(_) => state.ready.pop_front()?,
-            None => {
-                let open = state.open.as_ref()?;
-                let new_bytes = open.end().saturating_sub(state.submitted);
-                let busy = state.flying.iter().any(|flight| !flight.done);
-                if new_bytes == 0
-                    || open.start() < flying_end
-                    || open.end() > committed
-                    || (busy && new_bytes < PARTIAL_WHILE_BUSY)
-                {
-                    return None;
-                }
-                let open = state.open.take()?;
-                state.last = Some(Rc::clone(&open));
-                open
-            }
-        };
-        let (_, padded) = chunk.seal();
-        let end = chunk.end();
-        state.stride = (state.stride * 3 + (end - state.submitted)) / 4;
-        state.submitted = end;
-        state.flying.push(Flight {
-            start: chunk.start(),
-            end,
-            padded_end: chunk.start() + padded as u64,
-            chunk: Rc::clone(&chunk),
-            done: false,
-        });
-        Some(chunk)
-    }
-
-    /// Takes in the end of a write.
-    pub(super) fn wrote(&self, start: u64, result: io::Result<()>) {
-        if let Err(error) = result {
-            self.fail_io("write failed", &error);
-            return;
-        }
-        {
-            let mut state = self.state.borrow_mut();
-            if state.failed.is_some() {
-                return;
-            }
-            let state = &mut *state;
-            let mut done = None;
-            if let Some(flight) = state.flying.iter_mut().find(|f| f.start == start && !f.done) {
-                flight.done = true;
-                done = Some(Rc::clone(&flight.chunk));
-            }
-            let before = state.written;
-            let landed = state.flying.iter().take_while(|flight| flight.done).count();
-            for flight in state.flying.drain(..landed) {
-                state.written = state.written.max(flight.end);
-            }
-            let written = state.offset_at(state.written, state.progress.written);
-            state.progress.written = written.max(state.progress.synced);
-            self.cx.dirty.remove(state.written - before);
-            if let Some(chunk) = done {
-                self.tail.mark_written(&chunk);
-            }
-        }
-        self.moved.wake_all();
-        (self.on_progress)();
-    }
-
-    /// Whether to sync now; what is written at this moment will be covered.
-    pub(super) fn next_sync(&self) -> Option<u64> {
-        let mut state = self.state.borrow_mut();
-        let unsynced = state.written - state.synced;
-        if state.failed.is_some() || unsynced == 0 {
-            return None;
-        }
-        let policy = self.policy.get();
-        let only_here = state.written > state.journaling;
-        let due = (policy.sync_at_once && only_here)
-            || state.sync_to > state.synced
-            || unsynced >= policy.unsynced_bytes
-            || state.unsynced_records >= policy.unsynced_records
-            || self.sync_deadline(&state).is_some_and(|at| at <= self.cx.rt.now());
-        if !due {
-            return None;
-        }
-        state.sync_began = Some(self.cx.rt.now());
-        state.unsynced_records = 0;
-        Some(state.written)
-    }
-
-    /// When the policy wants a sync, if something waits for one.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let state = self.state.borrow();
-        if state.written == state.synced || state.failed.is_some() {
-            return None;
-        }
-        self.sync_deadline(&state)
-    }
-
-    fn sync_deadline(&self, state: &State) -> Option<Instant> {
-        state.unsynced_since.map(|since| since + self.policy.get().unsynced_for)
-    }
-
-    /// Takes in the end of a sync that covered everything below `covered`.
-    pub(super) fn synced(&self, covered: u64, result: io::Result<()>) {
-        if let Err(error) = result {
-            self.fail_io("sync failed", &error);
-            return;
-        }
-        {
-            let mut state = self.state.borrow_mut();
-            let began = state.sync_began.take();
-            if state.failed.is_some() || covered <= state.synced {
-                return;
-            }
-            state.note_synced(covered);
-            // What was appended before the sync began and is not covered is hardly older.
-            state.unsynced_since = began.filter(|_| state.end > covered);
-        }
-        self.moved.wake_all();
-        (self.on_progress)();
-    }
-
-    /// Takes in the end of a sync of many logs, which covered everything of this one below `covered`.
-    pub(super) fn synced_with_others(&self, covered: u64, result: &io::Result<()>) {
-        if let Err(error) = result {
-            self.fail_io("sync failed", error);
-            return;
-        }
-        {
-            let mut state = self.state.borrow_mut();
-            if state.failed.is_some() || covered <= state.synced {
-                return;
-            }
-            state.note_synced(covered);
-            if state.end <= covered {
-                (state.unsynced_since, state.unsynced_records) = (None, 0);
-            }
-        }
-        self.moved.wake_all();
-        self.work.raise();
-        (self.on_progress)();
-    }
-
-    /// Length to grow the file to, if an append waits for it or soon will.
-    pub(super) fn next_growth(&self) -> Option<Growth> {
-        let mut state = self.state.borrow_mut();
-        if state.failed.is_some() || state.grow_error.is_some() {
-            return None;
-        }
-        // Not ahead of the data of a file that is being closed; but an append that waits holds the
-        // log's lock, and whoever closes may wait for that.
-        let now = self.cx.rt.now();
-        let ahead = !state.closing && state.no_growth_ahead_until.is_none_or(|until| until <= now);
-        let growth = state.wanted_growth().filter(|growth| growth.need > 0 || ahead)?;
-        state.growing = true;
-        Some(growth)
-    }
-
-    /// Takes in the end of a growth to `length`.
-    pub(super) fn grew(&self, growth: Growth, result: io::Result<u64>) {
-        {
-            let mut state = self.state.borrow_mut();
-            state.growing = false;
-            match result {
-                Ok(length) => {
-                    state.allocated = state.allocated.max(length);
-                    state.grow_to = 0;
-                }
-                Err(error) if crate::error::is_full(&error) => {
-                    if growth.need > 0 {
-                        let log = Arc::clone(&self.log);
-                        self.cx.metrics.disk_full.inc();
-                        state.grow_error = Some(LogError::DiskFull { log });
-                    }
-                    state.no_growth_ahead_until = Some(self.cx.rt.now() + NO_GROWTH_AHEAD);
-                }
-                Err(error) => {
-                    drop(state);
-                    self.fail_io("cannot grow the file", &error);
-                    return;
-                }
-            }
-        }
-        self.moved.wake_all();
-    }
-
-    fn fail_io(&self, what: &str, error: &io::Error) {
-        let reason = format!("{what}: {error}").into();
-        self.fail(LogError::Failed { log: Arc::clone(&self.log), reason });
     }
 }
 

@@ -18,14 +18,14 @@
 
 mod map;
 mod pace;
-mod sink;
-mod source;
+pub(super) mod sink;
+pub(super) mod source;
 pub(super) mod swap;
 mod txns;
 
 use std::rc::Rc;
 
-pub use pace::{Cleaner, CleanerLimits};
+pub use pace::{Cleaner, CleanerLimits, Pace};
 
 use super::Log;
 use super::reader::Held;
@@ -54,6 +54,12 @@ pub struct Filth {
 }
 
 impl Filth {
+    /// Bytes that were never cleaned, of those that may be.
+    #[must_use]
+    pub fn dirty_bytes(&self) -> u64 {
+        self.dirty_bytes
+    }
+
     /// Share of the log's bytes that were never cleaned, of those that may be.
     #[must_use]
     pub fn ratio(&self) -> f64 {
@@ -96,7 +102,7 @@ impl Log {
     ) -> Result<Option<Filth>, LogError> {
         self.check_open()?;
         let config = self.config();
-        if !config.cleanup_policy.compact || self.uncleanable.get() {
+        if !config.cleanup_policy.compact || self.uncleanable.get() || self.moving.get() {
             return Ok(None);
         }
         let segments = self.segments_from(i64::MIN);
@@ -223,7 +229,7 @@ impl Log {
                     return Ok(());
                 }
                 self.site.cx.metrics.cleaner_read_bytes.add(batch.len() as u64);
-                pass.cleaner.breathe(batch.len(), began).await;
+                pass.cleaner.pace.breathe(batch.len(), began).await;
             }
             pass.latest = pass.latest.max(next - 1);
         }
@@ -363,7 +369,7 @@ impl Log {
                 }
                 cx.metrics.cleaner_read_bytes.add(batch.len() as u64);
                 cx.metrics.cleaner_written_bytes.add(out.len() as u64);
-                pass.cleaner.breathe(batch.len() + out.len(), began).await;
+                pass.cleaner.pace.breathe(batch.len() + out.len(), began).await;
             }
             pass.done.bytes_before += segment.size();
         }

@@ -17,12 +17,18 @@ pub struct CleanerLimits {
 
 /// One core's compaction: one log at a time.
 pub struct Cleaner {
+    map_bytes: Cell<u64>,
+    pub(super) pace: Pace,
+    pub(super) sieve: RefCell<Sieve>,
+}
+
+/// How fast a core reads and writes for what nobody waits for.
+pub struct Pace {
     rt: Rt,
-    limits: Cell<CleanerLimits>,
+    bytes_per_second: Cell<f64>,
     /// When what was read and written so far is paid for.
     paid_at: Cell<Instant>,
     worked: Cell<Duration>,
-    pub(super) sieve: RefCell<Sieve>,
 }
 
 impl Cleaner {
@@ -30,29 +36,46 @@ impl Cleaner {
     #[must_use]
     pub fn new(rt: &Rt, limits: CleanerLimits) -> Self {
         Self {
-            rt: rt.clone(),
-            limits: Cell::new(limits),
-            paid_at: Cell::new(rt.now()),
-            worked: Cell::default(),
+            map_bytes: Cell::new(limits.map_bytes),
+            pace: Pace::new(rt, limits.bytes_per_second),
             sieve: RefCell::default(),
         }
     }
 
     /// Changes the limits; a log that is being cleaned keeps its memory.
     pub fn set_limits(&self, limits: CleanerLimits) {
-        self.limits.set(limits);
+        self.map_bytes.set(limits.map_bytes);
+        self.pace.set_rate(limits.bytes_per_second);
     }
 
     pub(super) fn map_bytes(&self) -> u64 {
-        self.limits.get().map_bytes
+        self.map_bytes.get()
+    }
+}
+
+impl Pace {
+    /// For the core of `rt`.
+    #[must_use]
+    pub fn new(rt: &Rt, bytes_per_second: f64) -> Self {
+        Self {
+            rt: rt.clone(),
+            bytes_per_second: Cell::new(bytes_per_second),
+            paid_at: Cell::new(rt.now()),
+            worked: Cell::default(),
+        }
+    }
+
+    /// Changes the rate.
+    pub fn set_rate(&self, bytes_per_second: f64) {
+        self.bytes_per_second.set(bytes_per_second);
     }
 
     /// Lets others have the core, and the disk, as long as is due after `bytes` of input and output
     /// and the work since `began`: at most half of the core's time goes here, in slices that nobody
     /// who waits for the core feels.
-    pub(super) async fn breathe(&self, bytes: usize, began: Instant) {
+    pub(in crate::log) async fn breathe(&self, bytes: usize, began: Instant) {
         let now = self.rt.now();
-        let price = Duration::try_from_secs_f64(bytes as f64 / self.limits.get().bytes_per_second);
+        let price = Duration::try_from_secs_f64(bytes as f64 / self.bytes_per_second.get());
         let paid_at = self.paid_at.get().max(now) + price.unwrap_or(PRICE_MAX).min(PRICE_MAX);
         self.paid_at.set(paid_at);
         let worked = self.worked.get() + now.since(began);

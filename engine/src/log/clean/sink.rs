@@ -17,9 +17,11 @@ use crate::producer::txn_index::AbortedTxn;
 use crate::rt::{File, OpenMode};
 
 /// A segment in the making.
-pub(super) struct Sink<'a> {
+pub(in crate::log) struct Sink<'a> {
     site: &'a Site,
-    pub(super) segment: Rc<Segment>,
+    pub(in crate::log) segment: Rc<Segment>,
+    /// The log's directory as it was when this began.
+    dir: PathBuf,
     path: PathBuf,
     file: File,
     /// Bytes behind what the device was given.
@@ -30,12 +32,17 @@ pub(super) struct Sink<'a> {
 
 impl<'a> Sink<'a> {
     /// A segment at `base`, with an index entry every `interval` bytes.
-    pub(super) async fn begin(site: &'a Site, base: i64, interval: u64) -> Result<Self, LogError> {
+    pub(in crate::log) async fn begin(
+        site: &'a Site,
+        base: i64,
+        interval: u64,
+    ) -> Result<Self, LogError> {
         let segment = site.segment(base, 0);
         segment.start_sidecar();
         segment.start_txns();
         segment.with_indexes_mut(|_| ());
-        let path = FileKind::Log.path_at(&site.place.get(), base, Stage::Cleaned);
+        let dir = site.path();
+        let path = FileKind::Log.path_at(&dir, base, Stage::Cleaned);
         let opened: io::Result<File> = async {
             let file = site.cx.rt.open(&path, OpenMode::Create).await?;
             // Left by an attempt that broke off.
@@ -46,11 +53,11 @@ impl<'a> Sink<'a> {
         }
         .await;
         let file = opened.map_err(|error| LogError::io("create", &path, &error))?;
-        Ok(Self { site, segment, path, file, pending: Vec::new(), written: 0, interval })
+        Ok(Self { site, segment, dir, path, file, pending: Vec::new(), written: 0, interval })
     }
 
     /// Adds a batch.
-    pub(super) async fn push(&mut self, batch: &[u8]) -> Result<(), LogError> {
+    pub(in crate::log) async fn push(&mut self, batch: &[u8]) -> Result<(), LogError> {
         let header = BatchHeader::decode(batch).expect("a batch");
         let position = self.segment.size();
         self.segment.note_bytes(position, batch);
@@ -63,12 +70,19 @@ impl<'a> Sink<'a> {
     }
 
     /// Keeps an aborted transaction whose marker was added last.
-    pub(super) fn note_aborted(&self, txn: AbortedTxn) {
+    pub(in crate::log) fn note_aborted(&self, txn: AbortedTxn) {
         self.segment.note_aborted(&[txn]);
     }
 
     /// Makes all of it durable under its `.cleaned` names.
-    pub(super) async fn finish(mut self) -> Result<Rc<Segment>, LogError> {
+    pub(in crate::log) async fn finish(self) -> Result<Rc<Segment>, LogError> {
+        self.segment.finish_time_index();
+        self.segment.close_sidecar();
+        self.finish_open().await
+    }
+
+    /// The same for a segment that is appended to further on.
+    pub(in crate::log) async fn finish_open(mut self) -> Result<Rc<Segment>, LogError> {
         let size = self.segment.size();
         if !self.pending.is_empty() {
             self.write(self.pending.len()).await?;
@@ -78,8 +92,6 @@ impl<'a> Sink<'a> {
         self.file.sync().await.map_err(failed)?;
         let segment = self.segment;
         segment.set_on_disk(size);
-        segment.finish_time_index();
-        segment.close_sidecar();
         let encoded = segment.with_indexes(|indexes| {
             let entries = (indexes.offsets.len(), indexes.times.len());
             (indexes.offsets.encode(0), indexes.times.encode(0), entries)
@@ -87,7 +99,7 @@ impl<'a> Sink<'a> {
         let (offsets, times, entries) = encoded.unwrap_or_default();
         let mut files = vec![(FileKind::Index, offsets), (FileKind::TimeIndex, times)];
         files.extend(segment.txns_to_save().map(|txns| (FileKind::TxnIndex, txns)));
-        let (rt, dir) = (&self.site.cx.rt, self.site.place.get());
+        let (rt, dir) = (&self.site.cx.rt, self.dir);
         for (kind, bytes) in files {
             let path = kind.path_at(&dir, segment.base, Stage::Cleaned);
             let written = rt.write_file(&path, &bytes).await;

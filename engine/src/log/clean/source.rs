@@ -16,7 +16,7 @@ use crate::cx::EngineCx;
 use crate::error::LogError;
 
 /// A reader of one segment.
-pub(super) struct Source {
+pub(in crate::log) struct Source {
     cx: Rc<EngineCx>,
     segment: Rc<Segment>,
     /// Bytes of the segment: it is closed.
@@ -31,7 +31,7 @@ type Read = Pin<Box<dyn Future<Output = Result<Rc<Chunk>, LogError>>>>;
 
 impl Source {
     /// From the batch at byte `from` on.
-    pub(super) fn new(cx: &Rc<EngineCx>, segment: &Rc<Segment>, from: u64) -> Self {
+    pub(in crate::log) fn new(cx: &Rc<EngineCx>, segment: &Rc<Segment>, from: u64) -> Self {
         Self {
             cx: Rc::clone(cx),
             segment: Rc::clone(segment),
@@ -44,7 +44,7 @@ impl Source {
     }
 
     /// Puts the next batch into `batch`; false behind the last one.
-    pub(super) async fn next(&mut self, batch: &mut Vec<u8>) -> Result<bool, LogError> {
+    pub(in crate::log) async fn next(&mut self, batch: &mut Vec<u8>) -> Result<bool, LogError> {
         batch.clear();
         let left = self.size - self.position;
         if left == 0 {
@@ -69,7 +69,7 @@ impl Source {
     }
 
     /// Whether there is no further batch.
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(in crate::log) fn is_at_end(&self) -> bool {
         self.position == self.size
     }
 

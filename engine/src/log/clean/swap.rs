@@ -57,7 +57,7 @@ impl Log {
         match self.swap_files(fresh, old).await {
             Ok(doomed) => {
                 let delay = u64::try_from(self.config().file_delete_delay_ms).unwrap_or(0);
-                self.site.dir.doom(doomed, Duration::from_millis(delay));
+                self.site.dir().doom(doomed, Duration::from_millis(delay));
             }
             Err(error) => return Err(self.fail(&format!("cannot swap segments: {error}"))),
         }
@@ -85,7 +85,7 @@ impl Log {
         fresh: &Segment,
         old: &[Rc<Segment>],
     ) -> Result<Vec<PathBuf>, LogError> {
-        let (rt, dir) = (&self.site.cx.rt, self.site.place.get());
+        let (rt, dir) = (&self.site.cx.rt, self.site.path());
         for kind in SWAPPED {
             let from = kind.path_at(&dir, fresh.base, Stage::Cleaned);
             rename_if_there(rt, &from, &kind.path_at(&dir, fresh.base, Stage::Swap)).await?;
@@ -116,7 +116,7 @@ impl Log {
 
     /// Removes what was written of a segment that does not come to be.
     pub(super) async fn discard_cleaned(&self, base: i64) {
-        let (rt, dir) = (&self.site.cx.rt, self.site.place.get());
+        let (rt, dir) = (&self.site.cx.rt, self.site.path());
         for kind in SWAPPED {
             let path = kind.path_at(&dir, base, Stage::Cleaned);
             match rt.remove_file(&path).await {
@@ -226,5 +226,5 @@ async fn sync(rt: &Rt, dir: &Path) -> Result<(), LogError> {
 }
 
 /// The files that a cleaned segment brings along, the log first: without it the others are nothing.
-const SWAPPED: [FileKind; 4] =
+pub(in crate::log) const SWAPPED: [FileKind; 4] =
     [FileKind::Log, FileKind::Index, FileKind::TimeIndex, FileKind::TxnIndex];

@@ -43,6 +43,21 @@ struct Known {
     inherited: bool,
 }
 
+impl Ledger {
+    /// A log is here no more; what was noted of it stays.
+    pub(super) fn leave(&self, key: (Uuid, i32)) {
+        self.open.borrow_mut().remove(&key);
+    }
+
+    /// Forgets what was noted of a log that is not open here; true if something was.
+    pub(super) fn forget(&self, key: (Uuid, i32)) -> bool {
+        if self.open.borrow().contains_key(&key) {
+            return false;
+        }
+        self.entries.borrow_mut().remove(&key).is_some()
+    }
+}
+
 impl LogDir {
     /// Makes a log part of the checkpoint.
     pub(crate) fn register(&self, log: &Rc<Log>) {

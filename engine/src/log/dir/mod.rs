@@ -11,6 +11,7 @@ mod doomed;
 mod kafka;
 mod ledger;
 mod meta;
+mod moves;
 mod own;
 
 use std::cell::RefCell;
@@ -53,6 +54,8 @@ pub struct DirContents {
     pub partitions: Vec<TopicPartition>,
     /// Directories that wait for removal.
     pub doomed: Vec<PathBuf>,
+    /// Unfinished copies of partitions that were on their way here.
+    pub futures: Vec<(TopicPartition, PathBuf)>,
     /// How the last process left it; `None` after a crash.
     pub clean: Option<CleanShutdown>,
     /// Offsets below which Kafka, or an earlier run, synced everything.
@@ -174,7 +177,7 @@ impl DirContents {
             return Err(DirError::unreadable(&path.join(MetaProperties::FILE), reason));
         };
         let entries = rt.list_dir(path).await.map_err(|e| DirError::io("list", path, &e))?;
-        let (mut partitions, mut doomed) = (Vec::new(), Vec::new());
+        let (mut partitions, mut doomed, mut futures) = (Vec::new(), Vec::new(), Vec::new());
         for entry in entries.iter().filter(|entry| entry.is_dir) {
             let name = entry.name.to_string_lossy();
             match dir_kind(&name) {
@@ -182,6 +185,9 @@ impl DirContents {
                     partitions.push((topic, partition));
                 }
                 Some(DirKind::Doomed) => doomed.push(path.join(&entry.name)),
+                Some(DirKind::Future { topic, partition }) => {
+                    futures.push(((topic, partition), path.join(&entry.name)));
+                }
                 Some(DirKind::Parked) => {
                     tracing::warn!(path = %path.join(&entry.name).display(), "left alone");
                 }
@@ -207,6 +213,7 @@ impl DirContents {
             meta,
             partitions,
             doomed,
+            futures,
             clean,
             own,
             generation: own.map_or_else(|| rt.random_u64(), |own| own.generation),
@@ -387,6 +394,12 @@ impl LogDir {
     /// Uses a commit journal from now on, if these limits allow one.
     pub fn set_journal(&self, limits: JournalLimits) {
         self.journal.set_limits(limits);
+    }
+
+    /// Bytes of this core's journal that are in use: their logs' files may not have them yet.
+    #[must_use]
+    pub fn journal_used_bytes(&self) -> u64 {
+        self.journal.used_bytes()
     }
 
     pub(crate) fn journal(&self) -> &Rc<Journal> {

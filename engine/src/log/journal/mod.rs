@@ -214,6 +214,11 @@ impl Journal {
         (half - half % FRAME_BYTES as u64).max(HALF_BYTES_MIN)
     }
 
+    /// Bytes that are in use: their logs' files may not have them yet.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.state.borrow().halves.iter().map(|half| half.end).sum()
+    }
+
     /// Lets go of all logs: nobody will write any more.
     pub(crate) fn forget(&self) {
         let mut state = self.state.borrow_mut();

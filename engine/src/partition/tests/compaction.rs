@@ -16,7 +16,7 @@ use std::time::Duration;
 use config::{CleanupPolicy, TopicConfig};
 
 use super::kit::*;
-use super::restart::{on, world};
+use super::restart::{live_a_while, on, world};
 use crate::batch::{
     BatchBuilder, BatchOptions, BatchView, Batches, NewRecord, Records, Scratch, TimestampType,
 };
@@ -26,8 +26,8 @@ use crate::ids::{Offset, ProducerEpoch, ProducerId};
 use crate::log::{Cleaned, Cleaner, CleanerLimits};
 use crate::partition::*;
 use crate::rt::Rt;
-use crate::rt::sim::{Crash, NodeId, World};
-use crate::testing::Choices;
+use crate::rt::sim::Crash;
+use crate::testing::{Choices, for_seeds};
 
 /// Key, value, timestamp.
 type Written = (u64, Option<Vec<u8>>, i64);
@@ -355,33 +355,14 @@ fn run(seed: u64) -> u64 {
     model.borrow_mut().seed = seed;
     let mut random = Choices(seed);
     for _ in 0..4 {
-        life(&world, node, &model, &mut random);
+        let shared = Rc::clone(&model);
+        live_a_while(&world, node, &mut random, 200_000, |rt, seed| live(rt, shared, seed, 80));
         world.crash(node, if random.below(3) == 0 { Crash::Kill } else { Crash::PowerLoss });
         world.restart(node);
     }
     let last = Rc::clone(&model);
     on(&world, node, async move |rt| live(rt, last, seed, 0).await);
     model.borrow().passes
-}
-
-/// A life that a crash ends at a random moment, or that ends before.
-fn life(world: &World, node: NodeId, model: &Shared, random: &mut Choices) {
-    let rt = world.rt(node, crate::ids::CoreId(0));
-    let seed = random.below(u64::MAX);
-    let task = rt.spawn("life", live(rt.clone(), Rc::clone(model), seed, 80));
-    let done = Rc::new(RefCell::new(None));
-    let sink = Rc::clone(&done);
-    rt.spawn("end", async move { *sink.borrow_mut() = Some(task.await) }).detach();
-    drop(rt);
-    let limit = match random.below(3) {
-        0 => Duration::from_secs(100_000),
-        1 => Duration::from_micros(random.below(200_000)),
-        _ => Duration::from_millis(random.below(20_000)),
-    };
-    world.run_until(limit, || done.borrow().is_some());
-    if let Some(Err(panicked)) = done.borrow_mut().take() {
-        panic!("{panicked}");
-    }
 }
 
 /// Fills a log with some closed segments, in which every key was written several times.
@@ -440,14 +421,7 @@ fn a_power_loss_at_any_step_of_a_pass_loses_nothing() {
 
 #[test]
 fn the_newest_record_of_every_key_stays() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let first = number("ODRADEK_SEED").unwrap_or(0);
-    let count = number("ODRADEK_SEEDS").unwrap_or(60);
-    let mut passes = 0;
-    for seed in first..first + count {
-        let result = std::panic::catch_unwind(|| run(seed));
-        assert!(result.is_ok(), "failed with ODRADEK_SEED={seed}");
-        passes += result.unwrap_or(0);
-    }
-    assert!(passes >= count, "{passes} passes in {count} seeds show nothing");
+    let passes = for_seeds(60, run);
+    let (lives, passes) = (passes.len() as u64, passes.iter().sum::<u64>());
+    assert!(passes >= lives, "{passes} passes in {lives} seeds show nothing");
 }

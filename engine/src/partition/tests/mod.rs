@@ -12,6 +12,7 @@ mod kept;
 mod killed;
 mod kit;
 mod model;
+mod moving;
 mod restart;
 mod rolls;
 mod trim;

@@ -12,12 +12,12 @@ use std::time::Duration;
 use config::{Durability, TopicConfig};
 
 use super::kit::*;
-use super::restart::{on, world};
+use super::restart::{live_a_while, on, world};
 use crate::ids::{LeaderEpoch, Offset};
 use crate::partition::*;
 use crate::rt::Rt;
-use crate::rt::sim::{Crash, NodeId, World};
-use crate::testing::Choices;
+use crate::rt::sim::Crash;
+use crate::testing::{Choices, for_seeds};
 
 /// What must be true of the log.
 #[derive(Default)]
@@ -240,7 +240,8 @@ fn run(seed: u64) {
     model.borrow_mut().next_tag = seed << 32;
     let mut random = Choices(seed);
     for _ in 0..4 {
-        life(&world, node, &model, &mut random);
+        let shared = Rc::clone(&model);
+        live_a_while(&world, node, &mut random, 100_000, |rt, seed| live(rt, shared, seed, 60));
         let kind = if random.below(3) == 0 { Crash::Kill } else { Crash::PowerLoss };
         world.crash(node, kind);
         if std::env::var_os("ODRADEK_TRACE").is_some() {
@@ -257,33 +258,7 @@ fn run(seed: u64) {
     on(&world, node, async move |rt| live(rt, last, seed, 0).await);
 }
 
-/// A life that a crash ends at a random moment, or that ends before.
-fn life(world: &World, node: NodeId, model: &Shared, random: &mut Choices) {
-    let rt = world.rt(node, crate::ids::CoreId(0));
-    let seed = random.below(u64::MAX);
-    let task = rt.spawn("life", live(rt.clone(), Rc::clone(model), seed, 60));
-    let done = Rc::new(RefCell::new(None));
-    let sink = Rc::clone(&done);
-    rt.spawn("end", async move { *sink.borrow_mut() = Some(task.await) }).detach();
-    drop(rt);
-    let limit = match random.below(3) {
-        0 => Duration::from_secs(100_000),
-        1 => Duration::from_micros(random.below(100_000)),
-        _ => Duration::from_millis(random.below(20_000)),
-    };
-    world.run_until(limit, || done.borrow().is_some());
-    if let Some(Err(panicked)) = done.borrow_mut().take() {
-        panic!("{panicked}");
-    }
-}
-
 #[test]
 fn the_log_is_what_was_appended() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let first = number("ODRADEK_SEED").unwrap_or(0);
-    let count = number("ODRADEK_SEEDS").unwrap_or(300);
-    for seed in first..first + count {
-        let result = std::panic::catch_unwind(|| run(seed));
-        assert!(result.is_ok(), "failed with ODRADEK_SEED={seed}");
-    }
+    for_seeds(300, run);
 }

@@ -12,6 +12,7 @@ use crate::log::dir::{CleanShutdown, OwnState};
 use crate::partition::*;
 use crate::rt::sim::{Crash, NodeId, SimOptions, World};
 use crate::rt::{OpenMode, Rt};
+use crate::testing::Choices;
 
 /// Runs `f` on a node's core 0 until it ends.
 pub(super) fn on<T: 'static, Fut: Future<Output = T> + 'static>(
@@ -28,6 +29,33 @@ pub(super) fn on<T: 'static, Fut: Future<Output = T> + 'static>(
     assert!(done, "stands still");
     let result = result.borrow_mut().take();
     result.expect("just seen").expect("no panic")
+}
+
+/// A node's life that ends by itself, or that a crash is to end at a random moment: often within
+/// `micros`.
+pub(super) fn live_a_while<Fut: Future<Output = ()> + 'static>(
+    world: &World,
+    node: NodeId,
+    random: &mut Choices,
+    micros: u64,
+    life: impl FnOnce(Rt, u64) -> Fut,
+) {
+    let rt = world.rt(node, CoreId(0));
+    let seed = random.below(u64::MAX);
+    let task = rt.spawn("life", life(rt.clone(), seed));
+    let done = Rc::new(std::cell::RefCell::new(None));
+    let sink = Rc::clone(&done);
+    rt.spawn("end", async move { *sink.borrow_mut() = Some(task.await) }).detach();
+    drop(rt);
+    let limit = match random.below(3) {
+        0 => Duration::from_secs(100_000),
+        1 => Duration::from_micros(random.below(micros)),
+        _ => Duration::from_millis(random.below(20_000)),
+    };
+    world.run_until(limit, || done.borrow().is_some());
+    if let Some(Err(panicked)) = done.borrow_mut().take() {
+        panic!("{panicked}");
+    }
 }
 
 pub(super) fn world(seed: u64) -> (World, NodeId) {

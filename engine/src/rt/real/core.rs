@@ -11,7 +11,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use glommio::{TaskQueueHandle, io::ReadResult, timer};
+use glommio::{
+    TaskQueueHandle,
+    io::{DmaBuffer, ReadResult},
+    timer,
+};
 
 use super::{net::Accepting, op::InFlight};
 use crate::{
@@ -92,6 +96,13 @@ impl Core {
         Instant::from_nanos(u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
+    pub(in crate::rt) fn busy(&self) -> Duration {
+        // The executor's own count starts anew whenever somebody reads it.
+        let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let part = |of: i64| u64::try_from(of).unwrap_or(0);
+        Duration::from_secs(part(used.tv_sec)) + Duration::from_nanos(part(used.tv_nsec))
+    }
+
     pub(in crate::rt) fn wall_ms(&self) -> i64 {
         let millis = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
         match SystemTime::now().duration_since(UNIX_EPOCH) {
@@ -136,6 +147,10 @@ impl Core {
 
     pub(super) fn buffer_of(&self, read: ReadResult, asked: usize) -> DmaBuf {
         self.pool.adopt(read, asked)
+    }
+
+    pub(super) fn write_once(&self, copy: DmaBuffer) -> DmaBuf {
+        self.pool.once(copy)
     }
 
     pub(super) fn in_flight(&self) -> &InFlight {

@@ -217,12 +217,19 @@ impl OpenFile {
         Ok(())
     }
 
-    /// A buffer of just these bytes. glommio's allocator halves its memory, so it is asked for
-    /// powers of two.
+    pub(in crate::rt) fn copied(&self, bytes: &[u8]) -> DmaBuf {
+        self.core.write_once(self.copy(bytes))
+    }
+
+    /// A buffer of just these bytes, and zeros to whole blocks. glommio's allocator halves its
+    /// memory, so it is asked for powers of two.
     fn copy(&self, bytes: &[u8]) -> DmaBuffer {
-        let mut copy = self.dma.alloc_dma_buffer(bytes.len().next_power_of_two());
-        copy.trim_to_size(bytes.len());
-        copy.as_bytes_mut().copy_from_slice(bytes);
+        let len = bytes.len().next_multiple_of(DMA_ALIGN);
+        let mut copy = self.dma.alloc_dma_buffer(len.next_power_of_two());
+        copy.trim_to_size(len);
+        let (data, padding) = copy.as_bytes_mut().split_at_mut(bytes.len());
+        data.copy_from_slice(bytes);
+        padding.fill(0);
         copy
     }
 

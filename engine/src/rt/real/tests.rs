@@ -104,3 +104,22 @@ fn turns_keep_a_busy_core_responsive() {
 fn false_() -> bool {
     false
 }
+
+#[test]
+fn a_core_knows_the_processor_time_it_used() {
+    let (done, told) = mpsc::channel();
+    let cores = start(vec![unpinned(main(move |rt| async move {
+        let began = Instant::now();
+        let before = rt.busy();
+        // However little of a processor this thread is given, some of it is its own.
+        while rt.busy() < before + Duration::from_millis(5) {
+            assert!(began.elapsed() < Duration::from_secs(60), "{:?}", rt.busy());
+        }
+        // Two clocks, which may not agree to the last microsecond.
+        let used = rt.busy() - before;
+        done.send(used <= began.elapsed() + Duration::from_millis(5)).unwrap();
+    }))])
+    .unwrap();
+    assert!(told.recv().unwrap(), "more than there was");
+    assert!(cores.join().is_ok());
+}

@@ -18,7 +18,7 @@ use std::{
 
 use super::{Core, Later, Plant};
 use crate::rt::file::FileForm;
-use crate::rt::{DirEntry, DmaBuf, File, OpenMode, Space, rng::Rng};
+use crate::rt::{DMA_ALIGN, DirEntry, DmaBuf, File, OpenMode, Space, rng::Rng};
 
 mod fs;
 mod image;
@@ -297,6 +297,14 @@ impl Core {
 }
 
 impl OpenFile {
+    pub(in crate::rt) fn copied(&self, bytes: &[u8]) -> DmaBuf {
+        let mut copy = self.core.alloc(bytes.len().next_multiple_of(DMA_ALIGN));
+        let (data, padding) = copy.split_at_mut(bytes.len());
+        data.copy_from_slice(bytes);
+        padding.fill(0);
+        copy
+    }
+
     pub(in crate::rt) async fn write_at(
         &self,
         buf: Rc<DmaBuf>,

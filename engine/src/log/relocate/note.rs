@@ -1,0 +1,123 @@
+//! `moved.odradek`: where a log came from, and what was known of it when it was moved.
+//!
+//! In the directory of the log, from before the move is done until a checkpoint of the new log
+//! directory has what it says. With it a start tells the log from the one that it was copied from,
+//! and need not read it.
+
+use std::io;
+use std::path::Path;
+
+use rkyv::rancor;
+use rkyv::util::AlignedVec;
+use rkyv::{Archive, Deserialize, Serialize};
+use wire::primitives::Uuid;
+
+use super::super::checkpoint::Entry;
+use super::super::own::{self, Kind, OwnFileError};
+use crate::error::LogError;
+use crate::rt::Rt;
+
+/// The file's payload.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub(crate) struct Note {
+    /// The `directory.id` of the log directory that it came from.
+    pub(crate) from: [u8; 16],
+    /// Of the move.
+    pub(crate) id: [u8; 16],
+    /// What a checkpoint would have said when it was done.
+    pub(crate) entry: Entry,
+}
+
+impl Note {
+    pub(crate) const FILE: &str = "moved.odradek";
+
+    /// The note in a log's directory, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is of a newer release. A damaged one was never whole.
+    pub(crate) async fn read(rt: &Rt, place: &Path) -> Result<Option<Self>, LogError> {
+        let path = place.join(Self::FILE);
+        let bytes = match rt.read_file(&path, NOTE_MAX).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(LogError::io("read", &path, &error)),
+        };
+        match Self::decode(&bytes) {
+            Ok(note) => Ok(Some(note)),
+            Err(OwnFileError::Damaged) => {
+                tracing::warn!(path = %path.display(), "damaged, and passed over");
+                Ok(None)
+            }
+            Err(newer) => Err(LogError::io("read", &path, &io::Error::other(newer.to_string()))),
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let payload = rkyv::to_bytes::<rancor::Error>(self);
+        own::encode(KIND, &payload.expect("memory is the only thing that can fail"))
+    }
+
+    fn decode(file: &[u8]) -> Result<Self, OwnFileError> {
+        let payload = own::decode(KIND, file)?;
+        let mut aligned: AlignedVec = AlignedVec::with_capacity(payload.len());
+        aligned.extend_from_slice(payload);
+        rkyv::from_bytes::<Self, rancor::Error>(&aligned).map_err(|_| OwnFileError::Damaged)
+    }
+
+    /// Name of the file that says that the move of this id was given up at its last step: the log
+    /// that has it is the right one.
+    pub(crate) fn stayed(id: Uuid) -> String {
+        let id: String = id.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("stayed-{id}.odradek")
+    }
+}
+
+const KIND: Kind = Kind { name: *b"MOVE", version: 1 };
+/// With as many producers as there can be.
+const NOTE_MAX: usize = 1 << 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::checkpoint::LastBatch;
+
+    fn sample() -> Note {
+        let last_batch = Some(LastBatch { position: 7, base_offset: 98, crc: 0xabcd });
+        let entry = Entry {
+            topic_id: [5; 16],
+            partition: 3,
+            log_start: 1,
+            high_watermark: 90,
+            segment: 40,
+            position: 4_711,
+            offset: 99,
+            last_batch,
+            newest_ms: 1_700_000_000_000,
+            newest_offset: 97,
+            first_ms: Some(1_600_000_000_000),
+            index_entries: 12,
+            time_index_entries: 8,
+            txn_entries: 2,
+            epochs: vec![(0, 0), (4, 50)],
+            producers: Vec::new(),
+        };
+        Note { from: [1; 16], id: [2; 16], entry }
+    }
+
+    #[test]
+    fn round_trip_and_damage() {
+        let file = sample().encode();
+        assert_eq!(Note::decode(&file), Ok(sample()));
+        for at in (0..file.len()).filter(|at| !(28..32).contains(at)) {
+            let mut bad = file.clone();
+            bad[at] ^= 0x10;
+            assert!(Note::decode(&bad).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn the_released_format_is_still_read() {
+        let released = include_bytes!("../fixtures/moved-v1.bin");
+        assert_eq!(Note::decode(released), Ok(sample()));
+    }
+}
