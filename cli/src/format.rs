@@ -12,6 +12,9 @@ pub(crate) struct RecordView<'a> {
     pub(crate) partition: i32,
     pub(crate) offset: i64,
     pub(crate) timestamp_ms: i64,
+    /// Whether the broker set the timestamp, when it appended the record.
+    pub(crate) appended: bool,
+    pub(crate) leader_epoch: i32,
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
     pub(crate) headers: &'a [(String, Option<Vec<u8>>)],
@@ -92,7 +95,11 @@ impl Format {
     }
 
     /// Prints one record.
-    pub(crate) fn write(&self, out: &mut impl Write, record: &RecordView<'_>) -> io::Result<()> {
+    pub(crate) fn write(
+        &self,
+        out: &mut (impl Write + ?Sized),
+        record: &RecordView<'_>,
+    ) -> io::Result<()> {
         match self {
             Self::Json => write_json(out, record),
             Self::Pieces(pieces) => {
@@ -105,7 +112,11 @@ impl Format {
     }
 }
 
-fn write_piece(out: &mut impl Write, piece: &Piece, record: &RecordView<'_>) -> io::Result<()> {
+fn write_piece(
+    out: &mut (impl Write + ?Sized),
+    piece: &Piece,
+    record: &RecordView<'_>,
+) -> io::Result<()> {
     match piece {
         Piece::Text(text) => out.write_all(text),
         Piece::Key => out.write_all(record.key.unwrap_or_default()),
@@ -129,7 +140,7 @@ fn write_piece(out: &mut impl Write, piece: &Piece, record: &RecordView<'_>) -> 
 
 /// One line of JSON. Bytes that are not UTF-8 are given as `{"base16": "…"}`, so that nothing is
 /// lost and text stays readable.
-fn write_json(out: &mut impl Write, record: &RecordView<'_>) -> io::Result<()> {
+fn write_json(out: &mut (impl Write + ?Sized), record: &RecordView<'_>) -> io::Result<()> {
     let headers: Vec<_> = record
         .headers
         .iter()
@@ -158,6 +169,35 @@ fn bytes_json(bytes: Option<&[u8]>) -> serde_json::Value {
     }
 }
 
+/// Bytes as Kafka's JSON has them.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// A number as Java's `Double.toString` shows it.
+pub(crate) fn java_double(number: f64) -> String {
+    java_number(number.abs(), format!("{number:?}"), format!("{number:e}"))
+}
+
+/// A number as Java's `Float.toString` shows it.
+pub(crate) fn java_float(number: f32) -> String {
+    java_number(number.abs().into(), format!("{number:?}"), format!("{number:e}"))
+}
+
+/// Plain between a thousandth and ten millions, else with an exponent; always with a point.
+fn java_number(size: f64, plain: String, exponent: String) -> String {
+    if size.is_infinite() {
+        return if plain.starts_with('-') { "-Infinity" } else { "Infinity" }.to_owned();
+    }
+    if size == 0.0 || size.is_nan() || (1e-3..1e7).contains(&size) {
+        return plain;
+    }
+    let (digits, exponent) = exponent.split_once('e').unwrap_or((&exponent, "0"));
+    let point = if digits.contains('.') { "" } else { ".0" };
+    format!("{digits}{point}E{exponent}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +208,8 @@ mod tests {
             partition: 2,
             offset: 40,
             timestamp_ms: 1_700_000_000_000,
+            appended: false,
+            leader_epoch: 3,
             key: Some(b"k"),
             value: Some(b"\xff\x00"),
             headers,
@@ -185,6 +227,26 @@ mod tests {
         let headers = [("a".to_owned(), Some(b"1".to_vec())), ("b".to_owned(), None)];
         let format = Format::parse("%t-%p@%o %T %k [%h] 100%%\\n").unwrap();
         assert_eq!(printed(&format, &record(&headers)), "t-2@40 1700000000000 k [a=1,b=] 100%\n");
+    }
+
+    #[test]
+    fn numbers_are_javas() {
+        for (number, text) in [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (12.5, "12.5"),
+            (0.001, "0.001"),
+            (0.0001, "1.0E-4"),
+            (9_999_999.0, "9999999.0"),
+            (1e7, "1.0E7"),
+            (-1.25e-10, "-1.25E-10"),
+            (f64::MAX, "1.7976931348623157E308"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ] {
+            assert_eq!(java_double(number), text);
+        }
+        assert_eq!((&*java_float(0.1), &*java_float(1e10)), ("0.1", "1.0E10"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod cmd;
 mod format;
+mod kafka;
 mod loggers;
 mod serve;
 
@@ -14,7 +15,11 @@ use clap::{CommandFactory, Parser};
 use args::{Cli, Command};
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let args: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = kafka::run(&args) {
+        return code;
+    }
+    let command = Cli::parse_from(args).command;
     if let Command::Serve(args) = &command {
         return serve::run(args);
     }
@@ -23,13 +28,17 @@ fn main() -> ExitCode {
         Command::Serve(_) => unreachable!("returned above"),
         Command::Topic(command) => cmd::topic::run(command),
         Command::Produce(args) => cmd::produce::run(&args),
-        Command::Consume(args) => cmd::consume::run(&args),
+        Command::Consume(args) => match cmd::consume::run(&args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Group(command) => cmd::group::run(command),
         Command::Log(command) => match cmd::log::run(command) {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
         Command::Config(command) => cmd::config::run(&command),
+        Command::Metrics(command) => cmd::metrics::run(&command),
         Command::Sim(args) => cmd::sim::run(&args),
         Command::Tune(args) => cmd::tune::run(&args),
         Command::Perf(command) => perf::execute(command),

@@ -1,6 +1,7 @@
 //! One connection: versions negotiated once, one request in flight.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -12,12 +13,12 @@ use wire::error_code::ErrorCode;
 use wire::header::{RequestHeader, ResponseHeader};
 use wire::msg::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use wire::schema::{self, Message};
-use wire::writer::Writer;
 
 /// A connection to one broker.
 #[derive(Debug)]
 pub(crate) struct Conn {
     stream: TcpStream,
+    client_id: String,
     /// What the broker speaks, by API key.
     versions: BTreeMap<i16, (i16, i16)>,
     correlation_id: i32,
@@ -27,14 +28,14 @@ pub(crate) struct Conn {
 
 impl Conn {
     /// Connects and learns the broker's versions.
-    pub(crate) fn open(host_port: &str) -> Result<Self> {
+    pub(crate) fn open(host_port: &str, client_id: &str) -> Result<Self> {
         let addrs = host_port
             .to_socket_addrs()
             .with_context(|| format!("{host_port} is not an address of the form HOST:PORT"))?;
         let mut failure = None;
         for addr in addrs {
             match TcpStream::connect_timeout(&addr, CONNECT_TIMEOUT) {
-                Ok(stream) => return Self::greet(stream, host_port),
+                Ok(stream) => return Self::greet(stream, host_port, client_id),
                 Err(e) => failure = Some(e),
             }
         }
@@ -46,12 +47,17 @@ impl Conn {
         }
     }
 
-    fn greet(stream: TcpStream, host_port: &str) -> Result<Self> {
+    fn greet(stream: TcpStream, host_port: &str, client_id: &str) -> Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-        let mut conn =
-            Self { stream, versions: BTreeMap::new(), correlation_id: 0, response: Vec::new() };
+        let mut conn = Self {
+            stream,
+            client_id: client_id.to_owned(),
+            versions: BTreeMap::new(),
+            correlation_id: 0,
+            response: Vec::new(),
+        };
         let request = ApiVersionsRequest {
             client_software_name: "odradek-cli",
             client_software_version: env!("CARGO_PKG_VERSION"),
@@ -87,6 +93,20 @@ impl Conn {
         self.call_version(version, request)
     }
 
+    /// As [`Conn::call`], for an answer that may take as long as `limit` and some more.
+    pub(crate) fn call_within<'q, 'r, Q: Message<'q>, R: Message<'r>>(
+        &'r mut self,
+        limit: Duration,
+        request: &Q,
+    ) -> Result<R> {
+        let version = self.version::<Q>()?;
+        self.stream.set_read_timeout(Some(limit + ANSWER_TIMEOUT))?;
+        self.send(version, request)?;
+        self.receive().with_context(|| format!("no answer to {}", Q::NAME))?;
+        self.stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        self.decode::<Q, R>(version)
+    }
+
     /// The version in which [`Conn::call`] would send this request.
     pub(crate) fn version<'q, Q: Message<'q>>(&self) -> Result<i16> {
         let Some(&(min, max)) = self.versions.get(&Q::KEY) else {
@@ -104,6 +124,11 @@ impl Conn {
         Ok(version)
     }
 
+    /// Whether the broker says that it serves the API, in whatever versions.
+    pub(crate) fn serves(&self, key: ApiKey) -> bool {
+        self.versions.contains_key(&key.key())
+    }
+
     /// Sends a request that has no answer (Produce with acks=0).
     pub(crate) fn cast<'q, Q: Message<'q>>(&mut self, request: &Q) -> Result<()> {
         let version = self.version::<Q>()?;
@@ -117,6 +142,11 @@ impl Conn {
     ) -> Result<R> {
         self.send(version, request)?;
         self.receive().with_context(|| format!("no answer to {}", Q::NAME))?;
+        self.decode::<Q, R>(version)
+    }
+
+    /// The answer that was received last.
+    fn decode<'q, 'r, Q: Message<'q>, R: Message<'r>>(&'r self, version: i16) -> Result<R> {
         let api = api_of(Q::KEY)?;
         let mut cur = Cursor::new(&self.response);
         let header = ResponseHeader::decode(&mut cur, api, version)?;
@@ -136,15 +166,9 @@ impl Conn {
             api: api_of(Q::KEY)?,
             api_version: version,
             correlation_id: self.correlation_id,
-            client_id: Some("odradek-cli"),
+            client_id: Some(&self.client_id),
         };
-        let mut w = Writer::new();
-        header.encode(&mut w)?;
-        schema::encode(request, &mut w, version)?;
-        let body = w.into_bytes();
-        let len = i32::try_from(body.len()).context("the request is larger than 2 GiB")?;
-        self.stream.write_all(&len.to_be_bytes())?;
-        self.stream.write_all(&body)?;
+        self.stream.write_all(&header.frame(request)?.into_bytes())?;
         Ok(())
     }
 
@@ -174,6 +198,40 @@ pub(crate) fn is_broken(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<io::Error>())
 }
 
+/// What a broker refused, as it said it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) code: ErrorCode,
+    /// The broker's own words, or those that belong to the code.
+    pub(crate) message: String,
+}
+
+impl Refusal {
+    /// With the broker's own words, where it sent some.
+    pub(crate) fn new(code: i16, message: Option<&str>) -> Self {
+        let code = ErrorCode(code);
+        Self { code, message: message.unwrap_or_else(|| code.message()).to_owned() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.code.name())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// The refusal that an error is about, if a broker refused.
+pub(crate) fn refusal(error: &anyhow::Error) -> Option<&Refusal> {
+    error.downcast_ref()
+}
+
+/// The code of the refusal that an error is about; that of success where it is about none.
+pub(crate) fn code_of(error: &anyhow::Error) -> ErrorCode {
+    refusal(error).map_or(ErrorCode::NONE, |refusal| refusal.code)
+}
+
 /// Turns an error code into an error that says what failed.
 pub(crate) fn check(code: i16, what: &str) -> Result<()> {
     check_with(code, None, what)
@@ -181,11 +239,15 @@ pub(crate) fn check(code: i16, what: &str) -> Result<()> {
 
 /// As [`check`], with the broker's own words where it sent some.
 pub(crate) fn check_with(code: i16, message: Option<&str>, what: &str) -> Result<()> {
-    let code = ErrorCode(code);
-    if code.is_ok() {
-        return Ok(());
+    refused(code, message).with_context(|| what.to_owned())
+}
+
+/// Turns an error code into the refusal that it is.
+pub(crate) fn refused(code: i16, message: Option<&str>) -> Result<(), Refusal> {
+    match ErrorCode(code) {
+        ErrorCode::NONE => Ok(()),
+        _ => Err(Refusal::new(code, message)),
     }
-    bail!("{what}: {} ({})", message.unwrap_or_else(|| code.message()), code.name())
 }
 
 fn api_of(key: i16) -> Result<ApiKey> {

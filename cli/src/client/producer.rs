@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use engine::batch::header::sequence_after;
 use engine::batch::{BatchBuilder, BatchOptions, NewRecord};
-use engine::compress::{Codecs, Compression};
+use engine::compress::{Codec, Codecs, Compression};
 use engine::ids::{ProducerEpoch, ProducerId};
 use wire::error_code::ErrorCode;
 use wire::msg::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
@@ -31,6 +31,40 @@ pub(crate) struct ProducerOptions {
     pub(crate) compression: Compression,
     /// Most bytes of one batch before compression, unless a single record is larger.
     pub(crate) batch_bytes_max: usize,
+    /// Whether resent batches are known as such; needs `acks` −1.
+    pub(crate) idempotent: bool,
+    /// Records without a key take turns one by one, or batch by batch.
+    pub(crate) turns: Turns,
+    /// How long a batch may take, with all attempts.
+    pub(crate) delivery_timeout: Duration,
+    /// How often a batch is sent again; none for as often as the time allows.
+    pub(crate) retries: Option<u32>,
+    pub(crate) retry_pause: Duration,
+    /// How long the broker waits for its followers.
+    pub(crate) request_timeout: Duration,
+}
+
+impl Default for ProducerOptions {
+    fn default() -> Self {
+        Self {
+            acks: -1,
+            compression: Compression::new(Codec::None),
+            batch_bytes_max: 262_144,
+            idempotent: true,
+            turns: Turns::Records,
+            delivery_timeout: DELIVERY_TIMEOUT,
+            retries: None,
+            retry_pause: RETRY_PAUSE,
+            request_timeout: REQUEST_TIMEOUT,
+        }
+    }
+}
+
+/// What goes to one partition before the next one has its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turns {
+    Records,
+    Batches,
 }
 
 /// Sends records to one topic.
@@ -53,7 +87,8 @@ impl Producer {
     /// A producer to `topic`, which the broker may create.
     pub(crate) fn new(mut cluster: Cluster, topic: &str, options: ProducerOptions) -> Result<Self> {
         let topic = cluster.topic(topic, true)?;
-        let identity = (options.acks == -1).then(|| identity(&mut cluster)).transpose()?;
+        let idempotent = options.idempotent && options.acks == -1;
+        let identity = idempotent.then(|| identity(&mut cluster)).transpose()?;
         Ok(Self {
             cluster,
             topic,
@@ -116,8 +151,11 @@ impl Producer {
         let index = match key {
             Some(key) => (murmur2(key) & 0x7fff_ffff) as usize % count,
             None => {
-                self.round_robin += 1;
-                (self.round_robin - 1) % count
+                let turn = self.round_robin;
+                if self.options.turns == Turns::Records {
+                    self.round_robin += 1;
+                }
+                turn % count
             }
         };
         self.topic.partitions[index].index
@@ -125,15 +163,23 @@ impl Producer {
 
     fn send(&mut self, partition: i32) -> Result<()> {
         let Some(batch) = self.open.remove(&partition) else { return Ok(()) };
+        if self.options.turns == Turns::Batches {
+            self.round_robin += 1;
+        }
         let count = batch.count();
         let bytes = batch.build(&mut self.codecs);
-        let deadline = Instant::now() + DELIVERY_TIMEOUT;
+        let options = self.options;
+        let deadline = Instant::now() + options.delivery_timeout;
+        let mut attempts = 0;
         while let Err(failure) = self.send_once(partition, &bytes)? {
-            if Instant::now() > deadline {
-                return Err(failure)
-                    .with_context(|| format!("not delivered in {} s", DELIVERY_TIMEOUT.as_secs()));
+            attempts += 1;
+            if Instant::now() > deadline || options.retries.is_some_and(|most| attempts > most) {
+                let limit = options.delivery_timeout.as_secs_f64();
+                return Err(failure).with_context(|| {
+                    format!("not delivered in {attempts} attempts, {limit} s allowed")
+                });
             }
-            thread::sleep(RETRY_PAUSE);
+            thread::sleep(options.retry_pause);
             self.look_again(&failure);
         }
         let next = sequence_after(self.sequences.get(&partition).copied().unwrap_or(0), count);
@@ -178,7 +224,7 @@ impl Producer {
         let mut request = ProduceRequest {
             transactional_id: None,
             acks: self.options.acks,
-            timeout_ms: 30_000,
+            timeout_ms: i32::try_from(self.options.request_timeout.as_millis())?,
             topic_data: (&topics).into(),
         };
         let conn = self.cluster.broker(leader)?;
@@ -275,6 +321,7 @@ fn murmur2(data: &[u8]) -> u32 {
 /// The default of `delivery.timeout.ms`.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use engine::batch::NewRecord;
@@ -14,6 +14,7 @@ use super::topic::key_values;
 use crate::args::{Acks, Codec, ProduceArgs};
 use crate::client::cluster::Cluster;
 use crate::client::producer::{Producer, ProducerOptions};
+use crate::client::times::now_ms;
 
 /// Sends every line of the input as a record.
 pub(crate) fn run(args: &ProduceArgs) -> Result<()> {
@@ -31,56 +32,101 @@ pub(crate) fn run(args: &ProduceArgs) -> Result<()> {
             Acks::Leader => 1,
             Acks::None => 0,
         },
-        compression: Compression::new(match args.compression {
-            Codec::None => BatchCodec::None,
-            Codec::Gzip => BatchCodec::Gzip,
-            Codec::Snappy => BatchCodec::Snappy,
-            Codec::Lz4 => BatchCodec::Lz4,
-            Codec::Zstd => BatchCodec::Zstd,
-        }),
+        compression: args.compression.into(),
         batch_bytes_max: args.batch_size,
+        ..Default::default()
     };
     let cluster = Cluster::connect(&args.bootstrap.bootstrap_server)?;
     let mut producer = Producer::new(cluster, &args.topic, options)?;
-    send_lines(args, &mut producer, &lines(input))?;
-    producer.flush()?;
+    let headers = key_values(&args.headers)?;
+    let headers: Vec<_> = headers.iter().map(|(k, v)| (k.as_bytes(), Some(v.as_bytes()))).collect();
+    let separator = args.key_separator.as_deref().map(str::as_bytes);
+    let pace = Pace {
+        linger: LINGER,
+        partition: args.partition,
+        headers: &headers,
+        progress: args.progress,
+    };
+    send_lines(input, &mut producer, pace, |_, line| {
+        let (key, value) = split(line, separator);
+        Ok(Line { key, value: Some(value), headers: Vec::new() })
+    })?;
     if args.progress {
         eprintln!("\r{} records sent", producer.records_sent());
     }
     Ok(())
 }
 
-/// Sends lines as they come; whatever waits is sent as soon as the input pauses.
-fn send_lines(
-    args: &ProduceArgs,
+/// A header's key and value.
+pub(crate) type Header<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// A record, as a line of the input tells of it.
+pub(crate) struct Line<'a> {
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: Vec<Header<'a>>,
+}
+
+/// How lines are sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace<'a> {
+    /// How long a record waits for others; none to send each on its own.
+    pub(crate) linger: Duration,
+    /// The partition for all, instead of one by key or in turn.
+    pub(crate) partition: Option<i32>,
+    /// Of every record, before its own.
+    pub(crate) headers: &'a [Header<'a>],
+    /// Told on standard error.
+    pub(crate) progress: bool,
+}
+
+/// Sends lines as they come; whatever waits is sent as soon as the input pauses. Lines are counted
+/// from 1.
+pub(crate) fn send_lines(
+    input: Box<dyn BufRead + Send>,
     producer: &mut Producer,
-    lines: &Receiver<io::Result<Vec<u8>>>,
+    pace: Pace<'_>,
+    mut parse: impl for<'l> FnMut(u64, &'l [u8]) -> Result<Line<'l>>,
 ) -> Result<()> {
-    let headers = key_values(&args.headers)?;
-    let headers: Vec<(&[u8], Option<&[u8]>)> =
-        headers.iter().map(|(k, v)| (k.as_bytes(), Some(v.as_bytes()))).collect();
-    let separator = args.key_separator.as_deref().map(str::as_bytes);
+    let lines = lines(input);
     let mut shown = Instant::now();
-    loop {
-        let line = match lines.recv_timeout(LINGER) {
-            Ok(line) => line.context("can't read the input")?,
+    for number in 1.. {
+        let line = match lines.recv_timeout(pace.linger) {
+            Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => {
                 producer.flush()?;
-                let Ok(line) = lines.recv() else { return Ok(()) };
-                line.context("can't read the input")?
+                match lines.recv() {
+                    Ok(line) => line,
+                    Err(_) => break,
+                }
             }
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Err(RecvTimeoutError::Disconnected) => break,
         };
-        let (key, value) = split(&line, separator);
-        let timestamp = now_ms();
-        producer.push(
-            args.partition,
-            &NewRecord { timestamp, key, value: Some(value), headers: &headers },
-        )?;
-        if args.progress && shown.elapsed() > PROGRESS_EVERY && io::stderr().is_terminal() {
+        let line = line.context("can't read the input")?;
+        let Line { key, value, headers } = parse(number, &line)?;
+        let headers: Vec<_> = pace.headers.iter().copied().chain(headers).collect();
+        let record = NewRecord { timestamp: now_ms(), key, value, headers: &headers };
+        producer.push(pace.partition, &record)?;
+        if pace.linger.is_zero() {
+            producer.flush()?;
+        }
+        if pace.progress && shown.elapsed() > PROGRESS_EVERY && io::stderr().is_terminal() {
             eprint!("\r{} records sent", producer.records_sent());
             shown = Instant::now();
         }
+    }
+    producer.flush()
+}
+
+impl From<Codec> for Compression {
+    fn from(codec: Codec) -> Self {
+        Self::new(match codec {
+            Codec::None => BatchCodec::None,
+            Codec::Gzip => BatchCodec::Gzip,
+            Codec::Snappy => BatchCodec::Snappy,
+            Codec::Lz4 => BatchCodec::Lz4,
+            Codec::Zstd => BatchCodec::Zstd,
+        })
     }
 }
 
@@ -121,11 +167,6 @@ fn split<'a>(line: &'a [u8], separator: Option<&[u8]>) -> (Option<&'a [u8]>, &'a
         Some(at) => (Some(&line[..at]), &line[at + separator.len()..]),
         None => (None, line),
     }
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// How long a record waits for others before it is sent.

@@ -2,24 +2,16 @@
 
 use anyhow::{Context, Result, bail};
 use wire::error_code::ErrorCode;
-use wire::msg::create_partitions::{
-    CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic,
-};
-use wire::msg::create_topics::{
-    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
-};
-use wire::msg::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
-use wire::msg::describe_configs::{
-    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse,
-};
-use wire::msg::incremental_alter_configs::{
-    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse,
+use wire::msg::alter_replica_log_dirs::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic, AlterReplicaLogDirsRequest,
+    AlterReplicaLogDirsResponse,
 };
 
 use crate::args::TopicCommand;
 use crate::client::cluster::{Cluster, Topic};
-use crate::client::conn::check_with;
+use crate::client::configs::{self, Change, Resource};
+use crate::client::conn::{check, code_of};
+use crate::client::topics::{self, NewTopic};
 
 /// Runs one of the topic commands.
 pub(crate) fn run(command: TopicCommand) -> Result<()> {
@@ -35,9 +27,10 @@ pub(crate) fn run(command: TopicCommand) -> Result<()> {
             let mut cluster = Cluster::connect(&bootstrap.bootstrap_server)?;
             let new = NewTopic {
                 name: &topic,
-                partitions: partitions.unwrap_or(BROKERS_DEFAULT),
-                replication_factor: replication_factor.unwrap_or(BROKERS_DEFAULT as i16),
-                configs: key_values(&configs)?,
+                partitions,
+                replication_factor,
+                assignment: &[],
+                configs: &key_values(&configs)?,
             };
             create(&mut cluster, &new, if_not_exists)
         }
@@ -58,12 +51,17 @@ pub(crate) fn run(command: TopicCommand) -> Result<()> {
             }
             let mut cluster = Cluster::connect(&bootstrap.bootstrap_server)?;
             if let Some(count) = partitions {
-                grow(&mut cluster, &topic, count)?;
+                topics::grow(&mut cluster, &topic, count, &[])?;
+                println!("Topic {topic} has {count} partitions now.");
             }
             if configs.is_empty() && delete_configs.is_empty() {
                 return Ok(());
             }
             reconfigure(&mut cluster, &topic, &key_values(&configs)?, &delete_configs)
+        }
+        TopicCommand::Move { bootstrap, topic, to, partitions, broker } => {
+            let mut cluster = Cluster::connect(&bootstrap.bootstrap_server)?;
+            move_to(&mut cluster, &topic, &to, partitions, broker)
         }
         TopicCommand::Delete { bootstrap, topics, if_exists } => {
             delete(&mut Cluster::connect(&bootstrap.bootstrap_server)?, &topics, if_exists)
@@ -71,77 +69,28 @@ pub(crate) fn run(command: TopicCommand) -> Result<()> {
     }
 }
 
-struct NewTopic<'a> {
-    name: &'a str,
-    partitions: i32,
-    replication_factor: i16,
-    configs: Vec<(&'a str, &'a str)>,
-}
-
 fn create(cluster: &mut Cluster, new: &NewTopic<'_>, if_not_exists: bool) -> Result<()> {
-    let configs: Vec<_> = new
-        .configs
-        .iter()
-        .map(|&(name, value)| CreatableTopicConfig { name, value: Some(value) })
-        .collect();
-    let topics = [CreatableTopic {
-        name: new.name,
-        num_partitions: new.partitions,
-        replication_factor: new.replication_factor,
-        configs: (&configs).into(),
-        ..Default::default()
-    }];
-    let request = CreateTopicsRequest {
-        topics: (&topics).into(),
-        timeout_ms: TIMEOUT_MS,
-        ..Default::default()
-    };
-    let answer: CreateTopicsResponse<'_> = cluster.any().call(&request)?;
-    let result = answer.topics.first().context("the broker said nothing of the topic")?;
-    if if_not_exists && ErrorCode(result.error_code) == ErrorCode::TOPIC_ALREADY_EXISTS {
-        return Ok(());
-    }
-    check_with(result.error_code, result.error_message, &format!("topic {}", new.name))?;
-    println!("Created topic {}.", new.name);
-    Ok(())
-}
-
-fn delete(cluster: &mut Cluster, names: &[String], if_exists: bool) -> Result<()> {
-    let topics: Vec<_> = names
-        .iter()
-        .map(|name| DeleteTopicState { name: Some(name.as_str()), ..Default::default() })
-        .collect();
-    let plain: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut request = DeleteTopicsRequest { timeout_ms: TIMEOUT_MS, ..Default::default() };
-    // Version 6 replaced the names by pairs of name and id.
-    if cluster.any().version::<DeleteTopicsRequest<'_>>()? >= 6 {
-        request.topics = (&topics).into();
-    } else {
-        request.topic_names = (&plain).into();
-    }
-    let answer: DeleteTopicsResponse<'_> = cluster.any().call(&request)?;
-    for result in &answer.responses {
-        let name = result.name.unwrap_or_default();
-        let missing = ErrorCode(result.error_code) == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-        if !(if_exists && missing) {
-            check_with(result.error_code, result.error_message, &format!("topic {name}"))?;
-            println!("Deleted topic {name}.");
+    match topics::create(cluster, new) {
+        Err(error) if if_not_exists && code_of(&error) == ErrorCode::TOPIC_ALREADY_EXISTS => {}
+        outcome => {
+            outcome?;
+            println!("Created topic {}.", new.name);
         }
     }
     Ok(())
 }
 
-fn grow(cluster: &mut Cluster, topic: &str, count: i32) -> Result<()> {
-    let topics = [CreatePartitionsTopic { name: topic, count, assignments: None }];
-    let request = CreatePartitionsRequest {
-        topics: (&topics).into(),
-        timeout_ms: TIMEOUT_MS,
-        validate_only: false,
-    };
-    let answer: CreatePartitionsResponse<'_> = cluster.any().call(&request)?;
-    let result = answer.results.first().context("the broker said nothing of the topic")?;
-    check_with(result.error_code, result.error_message, &format!("topic {topic}"))?;
-    println!("Topic {topic} has {count} partitions now.");
+fn delete(cluster: &mut Cluster, names: &[String], if_exists: bool) -> Result<()> {
+    for name in names {
+        match topics::delete(cluster, name) {
+            Err(error) if if_exists && code_of(&error) == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
+            }
+            outcome => {
+                outcome?;
+                println!("Deleted topic {name}.");
+            }
+        }
+    }
     Ok(())
 }
 
@@ -151,27 +100,10 @@ fn reconfigure(
     set: &[(&str, &str)],
     delete: &[String],
 ) -> Result<()> {
-    let sets = set.iter().map(|&(name, value)| AlterableConfig {
-        name,
-        config_operation: OPERATION_SET,
-        value: Some(value),
-    });
-    let deletes = delete.iter().map(|name| AlterableConfig {
-        name,
-        config_operation: OPERATION_DELETE,
-        value: None,
-    });
-    let configs: Vec<_> = sets.chain(deletes).collect();
-    let resources = [AlterConfigsResource {
-        resource_type: RESOURCE_TOPIC,
-        resource_name: topic,
-        configs: (&configs).into(),
-    }];
-    let request =
-        IncrementalAlterConfigsRequest { resources: (&resources).into(), validate_only: false };
-    let answer: IncrementalAlterConfigsResponse<'_> = cluster.any().call(&request)?;
-    let result = answer.responses.first().context("the broker said nothing of the topic")?;
-    check_with(result.error_code, result.error_message, &format!("topic {topic}"))?;
+    let sets = set.iter().map(|&(name, value)| Change::Set(name, value));
+    let deletes = delete.iter().map(|name| Change::Delete(name));
+    let changes: Vec<_> = sets.chain(deletes).collect();
+    configs::alter(cluster, &Resource::Topic(topic.to_owned()), &changes, false)?;
     println!("Altered topic {topic}.");
     Ok(())
 }
@@ -191,21 +123,10 @@ fn describe(cluster: &mut Cluster, names: &[String]) -> Result<()> {
 
 /// The topic's own configurations, `key=value`.
 fn overrides(cluster: &mut Cluster, topic: &str) -> Result<Vec<String>> {
-    let resources = [DescribeConfigsResource {
-        resource_type: RESOURCE_TOPIC,
-        resource_name: topic,
-        configuration_keys: None,
-    }];
-    let request = DescribeConfigsRequest { resources: (&resources).into(), ..Default::default() };
-    let answer: DescribeConfigsResponse<'_> = cluster.any().call(&request)?;
-    let result = answer.results.first().context("the broker said nothing of the topic")?;
-    check_with(result.error_code, result.error_message, &format!("topic {topic}"))?;
-    Ok(result
-        .configs
-        .iter()
-        .filter(|config| config.config_source == SOURCE_TOPIC)
-        .map(|config| format!("{}={}", config.name, config.value.unwrap_or_default()))
-        .collect())
+    let resource = Resource::Topic(topic.to_owned());
+    let entries = configs::describe(cluster, &resource)?.into_iter();
+    let own = entries.filter(|entry| entry.source == configs::Source::DYNAMIC_TOPIC);
+    Ok(own.map(|entry| format!("{}={}", entry.name, entry.value.unwrap_or_default())).collect())
 }
 
 fn print_topic(topic: &Topic, configs: &[String]) {
@@ -233,6 +154,37 @@ fn ids(ids: &[i32]) -> String {
     ids.iter().map(i32::to_string).collect::<Vec<_>>().join(",")
 }
 
+/// Begins to move partitions to another log directory.
+fn move_to(
+    cluster: &mut Cluster,
+    topic: &str,
+    to: &str,
+    partitions: Vec<i32>,
+    broker: Option<i32>,
+) -> Result<()> {
+    let brokers = cluster.brokers()?;
+    let ((Some(broker), _) | (None, &[broker])) = (broker, &brokers[..]) else {
+        bail!("there are brokers {}: name one with --broker", ids(&brokers));
+    };
+    let partitions = match partitions.is_empty() {
+        true => {
+            let all = cluster.topic(topic, false)?.partitions.into_iter();
+            all.filter(|p| p.replicas.contains(&broker)).map(|p| p.index).collect()
+        }
+        false => partitions,
+    };
+    let topics = vec![AlterReplicaLogDirTopic { name: topic, partitions: partitions.into() }];
+    let dirs = vec![AlterReplicaLogDir { path: to, topics: topics.into() }];
+    let request = AlterReplicaLogDirsRequest { dirs: dirs.into() };
+    let answer: AlterReplicaLogDirsResponse<'_> = cluster.broker(broker)?.call(&request)?;
+    for result in answer.results.iter().flat_map(|topic| topic.partitions.to_vec()) {
+        let index = result.partition_index;
+        check(result.error_code, &format!("{topic}-{index} to {to}"))?;
+        println!("Moving {topic}-{index} to {to}.");
+    }
+    Ok(())
+}
+
 /// Splits `KEY=VALUE` arguments.
 pub(crate) fn key_values(args: &[String]) -> Result<Vec<(&str, &str)>> {
     args.iter()
@@ -241,18 +193,3 @@ pub(crate) fn key_values(args: &[String]) -> Result<Vec<(&str, &str)>> {
         })
         .collect()
 }
-
-/// In place of a number of partitions or replicas: the broker's own default (KIP-464).
-const BROKERS_DEFAULT: i32 = -1;
-
-const TIMEOUT_MS: i32 = 30_000;
-
-/// `ConfigResource` type of topics.
-const RESOURCE_TOPIC: i8 = 2;
-
-/// `ConfigSource` of what was set on the topic itself.
-const SOURCE_TOPIC: i8 = 1;
-
-/// `AlterConfigOp` numbers (KIP-339).
-const OPERATION_SET: i8 = 0;
-const OPERATION_DELETE: i8 = 1;

@@ -1,7 +1,6 @@
 //! Starting and stopping: the ready line, speed, idleness, and refusals that change nothing.
 
 use std::fs;
-use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
 use std::thread;
@@ -14,7 +13,7 @@ use crate::support::client::{Record, create_topic, produce};
 use crate::support::directory::{contents, differences};
 use crate::support::eventually;
 use crate::support::process::{self, run};
-use crate::support::raw::{self, Bytes, Met};
+use crate::support::raw::{self, Bytes, Met, answers_unread};
 
 /// A stopped broker's home that holds a topic with records.
 fn used_home() -> TempDir {
@@ -104,15 +103,7 @@ fn sigterm_and_sigint_stop_cleanly() {
 #[test]
 fn a_second_signal_stops_at_once() {
     let mut broker = Broker::own(&["odradek.drain.timeout.ms=600000"]);
-    create_topic(broker.address(), "kept", 1, &[]);
-    let records: Vec<Record> = (0..8).map(|n| Record::of(vec![n; 900_000]).to(0)).collect();
-    produce(broker.address(), &[], "kept", &records);
-    // Answers that nobody reads, more of them than fit into the sockets: the drain waits for them.
-    let fetch = Bytes::new().i32(-1).i32(0).i32(1).i32(16 << 20).i8(0).i32(1).string("kept");
-    let fetch = fetch.i32(1).i32(0).i64(0).i32(16 << 20).request(1, 4, false);
-    let mut stream = raw::connect(broker.socket_address());
-    stream.write_all(&fetch.repeat(8)).expect("small requests");
-    stream.peek(&mut [0]).expect("the first answer has begun");
+    let _unread = answers_unread(&broker, "kept");
     broker.signal(libc::SIGTERM);
     eventually("the stop has begun", Duration::from_secs(20), || {
         broker.log().contains("a second signal stops at once").then_some(())
@@ -170,6 +161,7 @@ fn wrong_settings_are_refused_by_name() {
         ("log.retention.ms=soon", &["log.retention.ms", "soon"]),
         ("log.cleanup.policy=shrink", &["log.cleanup.policy"]),
         ("advertised.listeners=PLAINTEXT://0.0.0.0:9092", &["advertised.listeners", "0.0.0.0"]),
+        ("cores.numa.node=1000", &["cores.numa.node", "1000", "NUMA nodes"]),
     ] {
         assert_refused(&data, &["--set", setting], words);
     }

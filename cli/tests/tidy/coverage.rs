@@ -14,6 +14,10 @@ const REAL_CLIENTS: &[(&str, &str)] = &[
         "alter_partition_reassignments",
         "kafka_programs::partitions::a_move_to_the_same_place_is_done",
     ),
+    (
+        "alter_replica_log_dirs",
+        "kafka_programs::log_dirs::a_partition_moves_under_load_and_over_a_kill",
+    ),
     ("api_versions", "kafka_programs::cluster::api_versions_are_read"),
     (
         "consumer_group_describe",
@@ -43,6 +47,7 @@ const REAL_CLIENTS: &[(&str, &str)] = &[
     ("init_producer_id", "librdkafka::idempotence::records_keep_their_order_over_partitions"),
     ("join_group", "librdkafka::groups::two_members_share_a_group"),
     ("leave_group", "librdkafka::groups::two_members_share_a_group"),
+    ("list_config_resources", "kafka_programs::configs::client_metrics_are_listed_and_kept"),
     ("list_groups", "kafka_programs::groups::a_group_is_read_described_reset_and_deleted"),
     ("list_offsets", "librdkafka::offsets::offsets_are_found_by_time"),
     (
@@ -56,6 +61,8 @@ const REAL_CLIENTS: &[(&str, &str)] = &[
     ("offset_for_leader_epoch", "librdkafka::offsets::a_consumer_outlives_a_restart"),
     ("produce", "librdkafka::codecs::five_codecs_share_a_partition"),
     ("sync_group", "librdkafka::groups::two_members_share_a_group"),
+    ("unregister_broker", "kafka_programs::cluster::brokers_are_unregistered_but_not_this_one"),
+    ("update_features", "kafka_programs::cluster::feature_levels_go_down_and_up"),
 ];
 
 /// Where the table of served APIs is.

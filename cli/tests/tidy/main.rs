@@ -9,6 +9,7 @@ mod fences;
 mod keys;
 mod layers;
 mod layout;
+mod loggers;
 mod marks;
 mod size;
 mod source;
@@ -105,6 +106,11 @@ fn the_top_level_is_the_map() {
 #[test]
 fn every_api_is_tested_from_all_sides() {
     assert_kept(coverage::apis);
+}
+
+#[test]
+fn every_module_that_logs_is_a_logger() {
+    assert_kept(loggers::unlisted);
 }
 
 #[test]

@@ -4,23 +4,39 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use engine::batch::{BatchView, Records, TimestampType};
+use engine::batch::header::sequence_after;
+use engine::batch::{BatchView, Record, Records, TimestampType};
 use engine::compress::Codecs;
 use engine::ids::Offset;
 use engine::producer::txn_index::TxnIndex;
-use wire::record::control::ControlRecord;
-use wire::record::metadata::MetadataRecord;
 
+use super::records;
 use super::segment::{SegmentReader, Tail, base_offset, extension, read_index, read_time_index};
-use crate::client::fetcher::open;
+use crate::client::batches::open;
 
 /// How much to print.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DumpOptions {
     /// Every record, not only the batches.
     pub(crate) deep_iteration: bool,
-    /// Values are cluster metadata records.
-    pub(crate) cluster_metadata_decoder: bool,
+    /// Keys and values too.
+    pub(crate) contents: bool,
+    /// Of records nothing else.
+    pub(crate) contents_only: bool,
+    /// What keys and values are.
+    pub(crate) decoder: Decoder,
+    /// Of the file, about: no batch that begins behind it.
+    pub(crate) bytes_max: u64,
+}
+
+/// What keys and values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decoder {
+    Text,
+    /// Records of the cluster's metadata.
+    Metadata,
+    /// Records about groups.
+    Groups,
 }
 
 /// Prints files, or every known file of a directory.
@@ -43,7 +59,8 @@ pub(crate) fn run(paths: &[PathBuf], options: DumpOptions) -> Result<()> {
     Ok(())
 }
 
-fn dump(path: &Path, options: DumpOptions) -> Result<()> {
+/// Prints one file.
+pub(crate) fn dump(path: &Path, options: DumpOptions) -> Result<()> {
     println!("Dumping {}", path.display());
     match extension(path) {
         "log" | "checkpoint" if base_offset(path).is_ok() || extension(path) == "checkpoint" => {
@@ -68,15 +85,25 @@ fn dump(path: &Path, options: DumpOptions) -> Result<()> {
 }
 
 fn dump_batches(path: &Path, options: DumpOptions) -> Result<()> {
-    if let Ok(base) = base_offset(path) {
-        println!("Log starting offset: {base}");
+    match (base_offset(path), snapshot_end(path)) {
+        _ if path.file_name().is_some_and(|name| name == "bootstrap.checkpoint") => {
+            println!("KRaft bootstrap snapshot");
+        }
+        (_, Some((end, epoch))) => println!("Snapshot end offset: {end}, epoch: {epoch}"),
+        (Ok(base), None) => println!("Log starting offset: {base}"),
+        (Err(_), None) => {}
     }
     let mut codecs = Codecs::default();
     let mut opened = Vec::new();
     let tail = SegmentReader::open(path)?.for_each(|position, batch| {
+        if position >= options.bytes_max {
+            return Ok(());
+        }
         print_batch(position, batch);
-        let deep = options.deep_iteration || options.cluster_metadata_decoder;
-        if deep { print_records(batch, &mut codecs, &mut opened, options) } else { Ok(()) }
+        match options.deep_iteration {
+            true => print_records(batch, &mut codecs, &mut opened, options),
+            false => Ok(()),
+        }
     })?;
     match tail {
         Tail::None => {}
@@ -84,6 +111,13 @@ fn dump_batches(path: &Path, options: DumpOptions) -> Result<()> {
         Tail::Broken(at, what) => println!("No batch at position {at}: {what}"),
     }
     Ok(())
+}
+
+/// Offset and epoch of the last record that a snapshot of the metadata covers: they are its name.
+fn snapshot_end(path: &Path) -> Option<(i64, i32)> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".checkpoint")?;
+    let (end, epoch) = name.split_once('-')?;
+    Some((end.parse().ok()?, epoch.parse().ok()?))
 }
 
 fn print_batch(position: u64, batch: &BatchView<'_>) {
@@ -103,14 +137,11 @@ fn print_batch(position: u64, batch: &BatchView<'_>) {
         batch.attributes.is_transactional(),
         batch.attributes.is_control(),
         if batch.attributes.has_delete_horizon() {
-            batch.base_timestamp.to_string()
+            format!("OptionalLong[{}]", batch.base_timestamp)
         } else {
-            "none".to_owned()
+            "OptionalLong.empty".to_owned()
         },
-        match batch.attributes.timestamp_type() {
-            TimestampType::CreateTime => "CreateTime",
-            TimestampType::LogAppendTime => "LogAppendTime",
-        },
+        dated(batch),
         batch.max_timestamp,
         batch.size(),
         batch.attributes.codec().map_or("unknown", engine::compress::Codec::name),
@@ -128,36 +159,68 @@ fn print_records(
     let payload = open(codecs, batch, opened)?;
     for record in Records::new(payload, batch.records_count)? {
         let record = record?;
-        print!(
-            "| offset: {} timestamp: {} keySize: {} valueSize: {}",
-            record.offset(batch.header()),
-            record.timestamp(batch.header()),
-            record.key.map_or(-1, |k| k.len() as i64),
-            record.value.map_or(-1, |v| v.len() as i64)
-        );
-        let (key, value) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
-        if batch.attributes.is_control() {
-            match ControlRecord::decode(key, value) {
-                Ok(control) => println!(" control: {control:?}"),
-                Err(e) => println!(" control record of another kind: {e}"),
+        let mut parts = Vec::new();
+        if !options.contents_only {
+            parts.push(metadata_of(batch, &record));
+        }
+        let (key, value) = (record.key, record.value);
+        match batch.attributes.is_control() {
+            true if options.contents_only => {}
+            true => parts.push(records::of_control(key, value)?),
+            false => {
+                parts.extend(contents_of(record.offset(batch.header()).0, key, value, options))
             }
-        } else if options.cluster_metadata_decoder {
-            match MetadataRecord::decode(value) {
-                Ok((decoded, version)) => println!(" version: {version} payload: {decoded:?}"),
-                Err(e) => println!(" not a metadata record: {e}"),
-            }
-        } else {
-            let headers: Vec<_> =
-                record.headers.map(|h| String::from_utf8_lossy(h.key).into_owned()).collect();
-            println!(
-                " headerKeys: [{}] key: {} payload: {}",
-                headers.join(","),
-                String::from_utf8_lossy(key),
-                String::from_utf8_lossy(value)
-            );
+        }
+        match parts.is_empty() {
+            true => println!(),
+            false => println!("| {}", parts.join(" ")),
         }
     }
     Ok(())
+}
+
+/// Where a record is, and how large.
+fn metadata_of(batch: &BatchView<'_>, record: &Record<'_>) -> String {
+    let sequence = match batch.base_sequence {
+        ..0 => -1,
+        base => sequence_after(base, record.offset_delta),
+    };
+    let headers: Vec<_> = record.headers.map(|it| String::from_utf8_lossy(it.key)).collect();
+    format!(
+        "offset: {} {}: {} keySize: {} valueSize: {} sequence: {sequence} headerKeys: [{}]",
+        record.offset(batch.header()),
+        dated(batch),
+        record.timestamp(batch.header()),
+        record.key.map_or(-1, |k| k.len() as i64),
+        record.value.map_or(-1, |v| v.len() as i64),
+        headers.join(",")
+    )
+}
+
+/// Key and value, as far as there is something to say of them.
+fn contents_of(
+    offset: i64,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    options: DumpOptions,
+) -> impl Iterator<Item = String> {
+    let text = |bytes: Option<&[u8]>| bytes.map(|it| String::from_utf8_lossy(it).into_owned());
+    let (key, value) = match options.decoder {
+        _ if !options.contents => (None, None),
+        Decoder::Text => (text(key), text(value)),
+        Decoder::Metadata => records::of_metadata(offset, value),
+        Decoder::Groups => records::of_groups(offset, key, value),
+    };
+    let key = key.map(|key| format!("key: {key}"));
+    key.into_iter().chain(value.map(|value| format!("payload: {value}")))
+}
+
+/// What the timestamps of a batch are.
+fn dated(batch: &BatchView<'_>) -> &'static str {
+    match batch.attributes.timestamp_type() {
+        TimestampType::CreateTime => "CreateTime",
+        TimestampType::LogAppendTime => "LogAppendTime",
+    }
 }
 
 fn dump_producers(path: &Path) -> Result<()> {

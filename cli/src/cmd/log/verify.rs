@@ -9,7 +9,7 @@ use engine::batch::{BatchView, Records};
 use engine::compress::Codecs;
 
 use super::segment::{SegmentReader, Tail, base_offset, extension, read_index, read_time_index};
-use crate::client::fetcher::open;
+use crate::client::batches::open;
 
 /// Checks directories and prints what is wrong; an error if anything is.
 pub(crate) fn run(paths: &[PathBuf]) -> Result<()> {
@@ -105,6 +105,20 @@ pub(super) fn verify_partition(dir: &Path) -> Result<Report> {
         verify_indexes(&mut report, &path, &batches)?;
     }
     Ok(report)
+}
+
+/// What is wrong with the indexes of one segment, named by one of them.
+pub(crate) fn index_faults(index: &Path) -> Result<Vec<String>> {
+    let log = index.with_extension("log");
+    let (mut report, mut batches) = (Report::default(), BTreeMap::new());
+    SegmentReader::open(&log)?.for_each(|position, batch| {
+        batches.insert(position, batch.last_offset().0);
+        report.next_offset = batch.next_offset().0;
+        Ok(())
+    })?;
+    verify_indexes(&mut report, &log, &batches)?;
+    let of_this = format!("{}: ", name(index));
+    Ok(report.faults.into_iter().filter(|fault| fault.starts_with(&of_this)).collect())
 }
 
 fn verify_batch(

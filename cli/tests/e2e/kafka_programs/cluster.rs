@@ -22,6 +22,7 @@ fn api_versions_are_read() {
         "OffsetForLeaderEpoch(23): 2 to 4 [usable: 4]",
         "DescribeConfigs(32): 1 to 4 [usable: 4]",
         "AlterConfigs(33): 0 to 2 [usable: 2]",
+        "AlterReplicaLogDirs(34): 1 to 2 [usable: 2]",
         "DescribeLogDirs(35): 1 to 5 [usable: 5]",
         "CreatePartitions(37): 0 to 3 [usable: 3]",
         "ElectLeaders(43): 0 to 2 [usable: 2]",
@@ -29,8 +30,11 @@ fn api_versions_are_read() {
         "AlterPartitionReassignments(45): 0 to 1 [usable: 1]",
         "ListPartitionReassignments(46): 0 [usable: 0]",
         "DescribeQuorum(55): 0 to 2 [usable: 2]",
+        "UpdateFeatures(57): 0 to 2 [usable: 2]",
         "DescribeCluster(60): 0 to 2 [usable: 2]",
         "DescribeProducers(61): 0 [usable: 0]",
+        "UnregisterBroker(64): 0 [usable: 0]",
+        "ListConfigResources(74): 0 to 1 [usable: 1]",
         "DescribeTopicPartitions(75): 0 [usable: 0]",
     ] {
         assert!(listed.contains(row), "{row} is not in\n{listed}");
@@ -83,4 +87,50 @@ fn log_directories_show_their_partitions() {
     };
     assert_eq!(size(0), 0);
     assert!((1000..1200).contains(&size(1)), "{json}");
+}
+
+#[test]
+fn feature_levels_go_down_and_up() {
+    let Some(programs) = Programs::own() else { return };
+    let tool = "org.apache.kafka.tools.FeatureCommand";
+    let level = |name: &str| {
+        let described = programs.run(tool, &["describe"]);
+        let row = described.lines().find(|line| line.starts_with(&format!("Feature: {name}")));
+        let row = row.unwrap_or_else(|| panic!("{name} is not in\n{described}"));
+        let (_, rest) = row.split_once("FinalizedVersionLevel: ").expect("a level");
+        rest.split_whitespace().next().expect("a level").to_owned()
+    };
+    let transactions = ["--feature", "transaction.version=1"];
+    let dry = programs.run(tool, &[&["downgrade"], &transactions[..], &["--dry-run"]].concat());
+    assert!(dry.contains("transaction.version can be downgraded to 1."), "{dry}");
+    assert_eq!(level("transaction.version"), "2");
+    let said = programs.run(tool, &[&["downgrade"], &transactions[..]].concat());
+    assert!(said.contains("transaction.version was downgraded to 1."), "{said}");
+    assert_eq!(level("transaction.version"), "1");
+    let said = programs.run(tool, &["disable", "--feature", "streams.version"]);
+    assert!(said.contains("streams.version was disabled."), "{said}");
+    assert_eq!(level("streams.version"), "0");
+    let refused = programs.refused(tool, &["upgrade", "--feature", "foo=1"]);
+    let why = "Invalid update version 1 for feature foo. Local controller 1 does not support this \
+               feature.";
+    assert!(refused.contains(why), "{refused}");
+    let refused = programs.refused(tool, &["downgrade", "--release-version", "4.2"]);
+    assert!(refused.contains("it might delete metadata information"), "{refused}");
+    programs.run(tool, &["upgrade", "--release-version", "4.3"]);
+    assert_eq!(level("transaction.version"), "2");
+    assert_eq!(level("streams.version"), "1");
+}
+
+#[test]
+fn brokers_are_unregistered_but_not_this_one() {
+    let Some(programs) = Programs::start() else { return };
+    let unregister = |id: &str| {
+        // This tool wants its subcommand first.
+        let arguments = ["unregister", "--bootstrap-server", programs.address(), "--id", id];
+        programs.java.finish("org.apache.kafka.tools.ClusterTool", &arguments, b"").expect_failure()
+    };
+    let refused = unregister("7");
+    assert!(refused.contains("Broker ID 7 is not currently registered"), "{refused}");
+    let refused = unregister("1");
+    assert!(refused.contains("cannot be removed"), "{refused}");
 }

@@ -97,4 +97,61 @@ fn our_metadata_is_kafkas() {
     }
 }
 
+/// What our dump tool says, under Kafka's name.
+fn our_dump(options: &[&str], file: &Path) -> String {
+    let mut command = Command::new(broker::binary());
+    command.arg("kafka-dump-log").args(options).arg("--files").arg(file);
+    process::run(command, b"", LIMIT).expect_success()
+}
+
+/// Ours and Kafka's tool say the same of our files, byte for byte.
+#[test]
+fn our_tool_says_what_kafkas_does() {
+    let Some(programs) = Programs::own() else { return };
+    let address = programs.address();
+    create_topic(address, "told", 2, &[("retention.ms", "12345")]);
+    create_topic(address, "gone", 1, &[]);
+    produce(address, &[], "told", &[Record::of("x").to(0), Record::of("y").to(1)]);
+    for (group, protocol) in [("old", "classic"), ("new", "consumer")] {
+        let protocol = format!("group.protocol={protocol}");
+        let what = ["--topic", "told", "--group", group, "--from-beginning", "--max-messages", "2"];
+        let how = ["--timeout-ms", "60000", "--command-property", &protocol];
+        programs.run(CONSOLE_CONSUMER, &[&what[..], &how].concat());
+    }
+    let deleted = ["group", "delete", "old", "--bootstrap-server", address];
+    let mut command = Command::new(broker::binary());
+    command.args(deleted);
+    process::run(command, b"", LIMIT).expect_success();
+    let java = programs.java;
+    let home = programs.broker.stop_for_home();
+    let data = data_of(&home);
+    let mut compared = 0;
+    let mut compare = |options: &[&str], file: &Path| {
+        let file = [file.to_owned()];
+        let theirs = dump(java, options, &file);
+        assert_eq!(our_dump(options, &file[0]), theirs, "{options:?} {}", file[0].display());
+        compared += theirs.lines().count();
+    };
+    for entry in std::fs::read_dir(&data).expect("a data directory") {
+        let partition = entry.expect("an entry").path();
+        let name = partition.file_name().expect("a name").to_string_lossy().into_owned();
+        let options: &[&str] = match name.rsplit_once('-') {
+            Some(("__consumer_offsets", _)) => &["--offsets-decoder"],
+            Some(("__cluster_metadata", _)) => &["--cluster-metadata-decoder"],
+            Some(("told", _)) => &["--print-data-log"],
+            _ => continue,
+        };
+        let logs = files(&partition, "log").into_iter().chain(files(&partition, "checkpoint"));
+        for log in logs.filter(|log| std::fs::metadata(log).is_ok_and(|log| log.len() > 0)) {
+            compare(options, &log);
+            if name == "told-0" {
+                compare(&["--print-data-log", "--skip-record-metadata"], &log);
+            }
+        }
+    }
+    compare(&["--cluster-metadata-decoder"], &data.join("bootstrap.checkpoint"));
+    assert!(compared > 100, "{compared} lines");
+}
+
+const CONSOLE_CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
 const LIMIT: Duration = Duration::from_secs(60);

@@ -133,9 +133,24 @@ fn a_consumer_group_is_read_described_and_deleted() {
     assert!(row.starts_with(&group) && row.contains("/127.0.0.1"), "{described}");
     let state = programs.run(GROUPS, &["--describe", "--group", &group, "--state"]);
     assert!(state.contains("uniform") && state.contains("Stable"), "{state}");
-    let listed = programs.run("org.apache.kafka.tools.GroupsCommand", &["--list"]);
-    let row = listed.lines().find(|line| line.contains(&group)).expect("the group");
-    assert!(row.contains("Consumer"), "{row}");
+    let old = unique("java-group");
+    read(&programs, &topic, &old, "1");
+    let kinds = |filter: &[&str]| {
+        let listed = [&["--list"], filter].concat();
+        let listed = programs.run("org.apache.kafka.tools.GroupsCommand", &listed);
+        let kind = |name: &str| {
+            let row = listed.lines().find(|line| line.starts_with(&format!("{name} ")))?;
+            row.split_whitespace().nth(1).map(str::to_owned)
+        };
+        (kind(&group), kind(&old))
+    };
+    let (new, old) = (Some("Consumer".to_owned()), Some("Classic".to_owned()));
+    assert_eq!(kinds(&[]), (new.clone(), old.clone()));
+    assert_eq!(kinds(&["--consumer"]), (new.clone(), old.clone()));
+    assert_eq!(kinds(&["--group-type", "consumer"]), (new, None));
+    assert_eq!(kinds(&["--group-type", "classic"]), (None, old.clone()));
+    assert_eq!(kinds(&["--protocol", "consumer", "--group-type", "classic"]), (None, old));
+    assert_eq!(kinds(&["--share"]), (None, None));
     let refused = programs.run(GROUPS, &["--delete", "--group", &group]);
     assert!(refused.contains("GroupNotEmptyException"), "{refused}");
     drop(member);

@@ -4,9 +4,11 @@ mod cluster;
 mod configs;
 mod files;
 mod groups;
+mod log_dirs;
 mod partitions;
 mod records;
 mod topics;
+mod verifiable;
 
 use std::path::Path;
 
@@ -30,7 +32,13 @@ impl Programs {
 
     /// With a broker that is surely ours, because its files are looked at.
     fn own() -> Option<Self> {
-        Java::get().map(|java| Self { java, broker: Broker::own(&[]), home: broker::home() })
+        Self::with(&[])
+    }
+
+    /// With a broker that is surely ours, with `KEY=VALUE` settings.
+    fn with(settings: &[&str]) -> Option<Self> {
+        let broker = || Broker::own(settings);
+        Java::get().map(|java| Self { java, broker: broker(), home: broker::home() })
     }
 
     fn address(&self) -> &str {

@@ -1,13 +1,18 @@
 //! Kafka's console clients, its load generator and its offset and deletion tools.
 
 use std::fs;
+use std::process::Command;
 
 use super::Programs;
-use crate::support::client::create_topic;
-use crate::support::unique;
+use crate::support::broker::binary;
+use crate::support::client::{LIMIT, Record, create_topic, produce};
+use crate::support::{process, unique};
 
 const OFFSETS: &str = "org.apache.kafka.tools.GetOffsetShell";
 const CONSOLE_CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
+
+/// Where `__consumer_offsets` has what is known of group `readers`.
+const READERS_PARTITION: &str = "28";
 
 /// Lines from one partition, from offset `from` on.
 fn read(programs: &Programs, topic: &str, partition: &str, from: &str, count: usize) -> String {
@@ -48,6 +53,62 @@ fn the_console_clients_meet() {
     programs.feed("org.apache.kafka.tools.ConsoleProducer", &arguments, input);
     let lines = read(&programs, &topic, "0", "1", 2);
     assert_eq!(lines, "Offset:1\th:2\tb\tsecond\nOffset:2\th:3\tc\tthird\n");
+}
+
+/// Ours and Kafka's console consumer print the same, whatever is asked of the formatter.
+#[test]
+fn messages_are_printed_alike() {
+    let Some(programs) = Programs::own() else { return };
+    let address = programs.address();
+    create_topic(address, "printed", 3, &[]);
+    let headers = vec![("h".to_owned(), Some(b"v".to_vec())), ("i".to_owned(), None)];
+    let whole = Record { key: Some(b"k".to_vec()), headers, ..Record::of("\u{ff}? \u{e9}").to(0) };
+    let bare = Record { value: None, ..Record::of("").to(0) };
+    let narrow = Record { key: Some(b"wxyz".to_vec()), ..Record::of("abcd").to(1) };
+    let id = Record::of("0-1-2-3-AbCdEf").to(2);
+    produce(address, &[], "printed", &[whole, bare, narrow, id]);
+    let group = ["--topic", "printed", "--group", "readers", "--from-beginning"];
+    let group = [&group[..], &["--max-messages", "4", "--timeout-ms", "60000"]].concat();
+    programs.run(CONSOLE_CONSUMER, &group);
+
+    let alike = |topic: &str, partition: &str, count: &str, how: &[&str]| {
+        let what = ["--topic", topic, "--partition", partition, "--offset", "earliest"];
+        let limit = ["--max-messages", count, "--timeout-ms", "60000"];
+        let how: Vec<&str> = how.iter().flat_map(|it| it.split(' ')).collect();
+        let arguments = [&what[..], &limit, &how].concat();
+        let theirs = programs.run(CONSOLE_CONSUMER, &arguments);
+        let mut command = Command::new(binary());
+        command.args(["kafka-console-consumer", "--bootstrap-server", address]).args(&arguments);
+        let ours = process::run(command, b"", LIMIT).expect_success();
+        assert_eq!(ours, theirs, "{arguments:?}");
+        assert!(!ours.is_empty(), "{arguments:?}");
+    };
+    let property = |text: &str| format!("--formatter-property {text}");
+    let parts = ["timestamp", "partition", "offset", "delivery", "headers", "key"];
+    let mut all: Vec<String> =
+        parts.iter().map(|part| property(&format!("print.{part}=true"))).collect();
+    let strange =
+        ["key.separator=|", "line.separator=;", "headers.separator=~", "null.literal=NIL"];
+    let strange = strange.map(property);
+    alike("printed", "0", "2", &all.iter().map(String::as_str).collect::<Vec<_>>());
+    all.extend(strange);
+    alike("printed", "0", "2", &all.iter().map(String::as_str).collect::<Vec<_>>());
+    alike("printed", "0", "2", &[&property("print.value=false"), &property("print.key=true")]);
+    let class = |name: &str| format!("org.apache.kafka.common.serialization.{name}Deserializer");
+    for kind in ["String", "Integer", "Float", "Bytes"] {
+        let (key, value) = (class(kind), class(kind));
+        let how = format!("--key-deserializer {key} --value-deserializer {value}");
+        alike("printed", "1", "1", &[&how, &property("print.key=true")]);
+    }
+    alike("printed", "2", "1", &[&format!("--value-deserializer {}", class("UUID"))]);
+    let string = property(&format!("headers.deserializer={}", class("String")));
+    alike("printed", "1", "1", &[&property("print.headers=true"), &string]);
+
+    // Group "readers" is in this partition.
+    for formatter in ["OffsetsMessageFormatter", "GroupMetadataMessageFormatter"] {
+        let formatter = format!("--formatter org.apache.kafka.tools.consumer.{formatter}");
+        alike("__consumer_offsets", READERS_PARTITION, "3", &[&formatter]);
+    }
 }
 
 #[test]

@@ -15,6 +15,10 @@ use crate::support::broker::Broker;
 use crate::support::client::{LIMIT, Producer, Record, create_topic, produce, timeout};
 use crate::support::unique;
 
+/// Members are asked for a heartbeat that often.
+const HASTY: &[&str] =
+    &["group.consumer.min.heartbeat.interval.ms=200", "group.consumer.heartbeat.interval.ms=200"];
+
 /// Counts the assignments that a member is given.
 #[derive(Default)]
 struct Rebalances(AtomicUsize);
@@ -272,7 +276,7 @@ fn join_consumer_group(address: &str, group: &str, topic: &str) -> Member {
 
 #[test]
 fn members_of_a_consumer_group_share_and_take_over() {
-    let mut broker = Broker::own(&["group.consumer.heartbeat.interval.ms=200"]);
+    let mut broker = Broker::own(HASTY);
     let (topic, group) = (unique("consumer-group"), unique("group"));
     create_topic(broker.address(), &topic, 4, &[]);
     let join = || join_consumer_group(broker.address(), &group, &topic);
@@ -291,7 +295,7 @@ fn members_of_a_consumer_group_share_and_take_over() {
 
 #[test]
 fn a_consumer_group_reads_topics_by_expression() {
-    let broker = Broker::own(&["group.consumer.heartbeat.interval.ms=200"]);
+    let broker = Broker::own(HASTY);
     let (prefix, group) = (unique("by-pattern"), unique("group"));
     create_topic(broker.address(), &format!("{prefix}-a"), 1, &[]);
     let member = join_consumer_group(broker.address(), &group, &format!("^{prefix}-.*"));

@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,15 @@ use super::process;
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const READY: &str = "odradek ready on ";
+const ADMIN: &str = "odradek admin on ";
 
 /// A running broker; dropping it kills it and removes its directory.
 pub(crate) struct Broker {
     /// None: somebody else's broker, named by `ODRADEK_TEST_BOOTSTRAP`.
     child: Option<Child>,
     address: String,
+    /// Where its admin port is told, of each start.
+    admin: Option<Mutex<Receiver<SocketAddr>>>,
     home: TempDir,
     settings: Vec<String>,
 }
@@ -34,7 +37,9 @@ impl Broker {
     /// Tests which only speak the protocol use this, so that they can be tried on Apache Kafka.
     pub(crate) fn start() -> Self {
         match std::env::var("ODRADEK_TEST_BOOTSTRAP") {
-            Ok(address) => Self { child: None, address, home: home(), settings: vec![] },
+            Ok(address) => {
+                Self { child: None, address, admin: None, home: home(), settings: vec![] }
+            }
             Err(_) => Self::own(&[]),
         }
     }
@@ -47,7 +52,8 @@ impl Broker {
     /// A broker of our own on a prepared home, whose data is in [`data_of`].
     pub(crate) fn on(home: TempDir, settings: &[&str]) -> Self {
         let settings = settings.iter().map(|&s| s.to_owned()).collect();
-        let mut broker = Self { child: None, address: "127.0.0.1:0".to_owned(), home, settings };
+        let address = "127.0.0.1:0".to_owned();
+        let mut broker = Self { child: None, address, admin: None, home, settings };
         broker.restart();
         broker
     }
@@ -63,7 +69,10 @@ impl Broker {
         command.stderr(log.expect("the home is writable")).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the release binary");
         match ready_address(&mut child) {
-            Ok(address) => self.address = address.to_string(),
+            Ok((address, admin)) => {
+                self.address = address.to_string();
+                self.admin = Some(Mutex::new(admin));
+            }
             Err(why) => {
                 let _ = child.kill();
                 let status = child.wait();
@@ -80,6 +89,16 @@ impl Broker {
 
     pub(crate) fn socket_address(&self) -> SocketAddr {
         self.address.parse().expect("a bound address")
+    }
+
+    /// Where it tells metrics and health; to be asked once a start.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        let admin = self.admin.as_ref().expect("a broker of our own");
+        admin
+            .lock()
+            .expect("no holder panics")
+            .recv_timeout(START_LIMIT)
+            .expect("it has said where")
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -194,6 +213,8 @@ pub(crate) fn data_of(home: &TempDir) -> PathBuf {
 pub(crate) fn serve(data: &Path, address: &str) -> Command {
     let mut command = Command::new(binary());
     command.arg("serve").arg("--data").arg(data).args(["--listen", address]).stdin(Stdio::null());
+    // Many run at once, and none of them may take the default's port from another.
+    command.args(["--set", "odradek.admin.listener=127.0.0.1:0"]);
     command
 }
 
@@ -220,15 +241,20 @@ fn build() -> PathBuf {
 }
 
 /// Reads standard output up to the ready line, and goes on reading so that it never blocks.
-fn ready_address(child: &mut Child) -> Result<SocketAddr, RecvTimeoutError> {
+fn ready_address(
+    child: &mut Child,
+) -> Result<(SocketAddr, Receiver<SocketAddr>), RecvTimeoutError> {
     let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let (sender, receiver) = mpsc::channel();
+    let (admin_sender, admin) = mpsc::channel();
     thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
-            if let Some(address) = line.strip_prefix(READY) {
-                let _ = sender.send(address.trim().parse().expect("HOST:PORT"));
+            for (prefix, sender) in [(READY, &sender), (ADMIN, &admin_sender)] {
+                if let Some(address) = line.strip_prefix(prefix) {
+                    let _ = sender.send(address.trim().parse().expect("HOST:PORT"));
+                }
             }
         }
     });
-    receiver.recv_timeout(START_LIMIT)
+    Ok((receiver.recv_timeout(START_LIMIT)?, admin))
 }

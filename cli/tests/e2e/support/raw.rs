@@ -4,6 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::broker::Broker;
+use super::client::{Record, create_topic, produce};
+
 /// A request or a part of one, big-endian as the protocol is.
 #[derive(Clone, Default)]
 pub(crate) struct Bytes(pub(crate) Vec<u8>);
@@ -77,6 +80,20 @@ pub(crate) enum Met {
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).expect("a listener");
     stream.set_nodelay(true).expect("a socket");
+    stream
+}
+
+/// A connection with answers that nobody reads, records of a new topic, and more of them than fit
+/// into the sockets: a broker's drain waits for them.
+pub(crate) fn answers_unread(broker: &Broker, topic: &str) -> TcpStream {
+    create_topic(broker.address(), topic, 1, &[]);
+    let records: Vec<Record> = (0..8).map(|n| Record::of(vec![n; 900_000]).to(0)).collect();
+    produce(broker.address(), &[], topic, &records);
+    let fetch = Bytes::new().i32(-1).i32(0).i32(1).i32(16 << 20).i8(0).i32(1).string(topic);
+    let fetch = fetch.i32(1).i32(0).i64(0).i32(16 << 20).request(1, 4, false);
+    let mut stream = connect(broker.socket_address());
+    stream.write_all(&fetch.repeat(8)).expect("small requests");
+    stream.peek(&mut [0]).expect("the first answer has begun");
     stream
 }
 

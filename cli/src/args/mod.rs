@@ -1,12 +1,28 @@
 //! The command line: what can be typed, with Kafka's flag names where a Kafka user expects them.
 
+mod config;
+mod group;
+mod reset;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use config::{ConfigCommand, Entity};
+pub(crate) use group::{GroupCommand, ResetArgs};
+pub(crate) use reset::ResetTo;
+
+use crate::client::member::Protocol;
+
 /// One core, one executor: an event-streaming broker that speaks Kafka's protocol.
 #[derive(Debug, Parser)]
-#[command(name = "odradek", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "odradek",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_help = crate::kafka::HELP
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -29,9 +45,12 @@ pub(crate) enum Command {
     /// Look into and check partition files, ours and Kafka's.
     #[command(subcommand)]
     Log(LogCommand),
-    /// Print what can be configured.
+    /// Show and change configurations; print what can be configured.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print what is counted.
+    #[command(subcommand)]
+    Metrics(MetricsCommand),
     /// Run the node in a simulator, and look for violations of what it promises.
     Sim(SimArgs),
     /// Measure brokers under load, ours and others, and check that they keep what they take.
@@ -169,6 +188,23 @@ pub(crate) enum TopicCommand {
         #[arg(long = "delete-config", value_name = "KEY")]
         delete_configs: Vec<String>,
     },
+    /// Move partitions of a broker to another of its log directories, while they are served.
+    Move {
+        #[command(flatten)]
+        bootstrap: Bootstrap,
+        /// Name of the topic.
+        topic: String,
+        /// Log directory, as `kafka-log-dirs --describe` shows it. The one that a partition is in
+        /// calls off its move.
+        #[arg(long, value_name = "DIR")]
+        to: String,
+        /// A partition to move; may be repeated [default: all].
+        #[arg(long = "partition")]
+        partitions: Vec<i32>,
+        /// Id of the broker [default: the only one].
+        #[arg(long)]
+        broker: Option<i32>,
+    },
     /// Delete topics and all their records.
     Delete {
         #[command(flatten)]
@@ -268,72 +304,38 @@ pub(crate) struct ConsumeArgs {
     /// Stop at the end of what was there at the start.
     #[arg(long, short = 'e')]
     pub(crate) exit_at_end: bool,
+    /// Read as a member of this group: share the topic with the others, begin where the group is,
+    /// and note how far it came.
+    #[arg(long, short, value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+    /// How the group agrees on who reads what: among its members, or by the broker (KIP-848).
+    #[arg(long, value_name = "PROTOCOL", default_value = "consumer", requires = "group")]
+    pub(crate) group_protocol: GroupProtocol,
+    /// Name of a static member, which may come back without a rebalance.
+    #[arg(long, value_name = "NAME", requires = "group")]
+    pub(crate) group_instance_id: Option<String>,
+    /// Without a sign of life for so long, a classic group goes on without the member.
+    #[arg(long, value_name = "MS", default_value_t = 45_000, requires = "group")]
+    pub(crate) session_timeout_ms: u32,
+    /// Between two notes of how far the group came; the last one is made at the end.
+    #[arg(long, value_name = "MS", default_value_t = 5_000, requires = "group")]
+    pub(crate) commit_interval_ms: u64,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum GroupCommand {
-    /// List the groups.
-    List {
-        #[command(flatten)]
-        bootstrap: Bootstrap,
-    },
-    /// Show how far a group has come, and how far it is behind.
-    Describe {
-        #[command(flatten)]
-        bootstrap: Bootstrap,
-        /// Name of the group.
-        group: String,
-    },
-    /// Show the members of a group.
-    Members {
-        #[command(flatten)]
-        bootstrap: Bootstrap,
-        /// Name of the group.
-        group: String,
-    },
-    /// Move the offsets of a group without members.
-    Reset(ResetArgs),
-    /// Delete groups without members, and their offsets.
-    Delete {
-        #[command(flatten)]
-        bootstrap: Bootstrap,
-        /// Names of the groups.
-        #[arg(required = true)]
-        groups: Vec<String>,
-    },
+/// Protocols of groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GroupProtocol {
+    Classic,
+    Consumer,
 }
 
-/// `odradek group reset`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Offsets outside of what a partition holds are moved to its nearer end. Without `--execute` the new
-offsets are only shown.")]
-pub(crate) struct ResetArgs {
-    #[command(flatten)]
-    pub(crate) bootstrap: Bootstrap,
-    /// Name of the group.
-    pub(crate) group: String,
-    /// A topic, or some of its partitions as TOPIC:0,1; may be repeated.
-    #[arg(long = "topic", value_name = "TOPIC", required = true)]
-    pub(crate) topics: Vec<String>,
-    /// To the oldest record kept.
-    #[arg(long, group = "to")]
-    pub(crate) to_earliest: bool,
-    /// Behind the newest record.
-    #[arg(long, group = "to")]
-    pub(crate) to_latest: bool,
-    /// To this offset.
-    #[arg(long, value_name = "OFFSET", group = "to")]
-    pub(crate) to_offset: Option<i64>,
-    /// On by so many, or back by a negative number.
-    #[arg(long, value_name = "N", allow_negative_numbers = true, group = "to")]
-    pub(crate) shift_by: Option<i64>,
-    /// To the first record of this time or later (Unix milliseconds).
-    #[arg(long, value_name = "MS", group = "to")]
-    pub(crate) to_timestamp: Option<i64>,
-    /// Do it.
-    #[arg(long)]
-    pub(crate) execute: bool,
+impl From<GroupProtocol> for Protocol {
+    fn from(protocol: GroupProtocol) -> Self {
+        match protocol {
+            GroupProtocol::Classic => Self::Classic,
+            GroupProtocol::Consumer => Self::Consumer,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -349,6 +351,9 @@ pub(crate) enum LogCommand {
         /// Decode the values as cluster metadata records.
         #[arg(long)]
         cluster_metadata_decoder: bool,
+        /// Decode keys and values as records of `__consumer_offsets`.
+        #[arg(long, conflicts_with = "cluster_metadata_decoder")]
+        offsets_decoder: bool,
     },
     /// Check every checksum, offset and index of partition directories.
     Verify {
@@ -386,11 +391,7 @@ pub(crate) struct AdoptArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum ConfigCommand {
-    /// Every key with its type, default, range and meaning.
-    Reference {
-        /// As a commented configuration file instead of a page.
-        #[arg(long)]
-        toml: bool,
-    },
+pub(crate) enum MetricsCommand {
+    /// Every metric with its type, labels and meaning.
+    Reference,
 }
