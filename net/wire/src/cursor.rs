@@ -158,6 +158,11 @@ impl<'a> Cursor<'a> {
     /// Unsigned varint of at most 32 bits: lengths and tags.
     #[inline]
     pub fn uvarint(&mut self) -> Result<u32> {
+        // Nearly all fit into a byte.
+        if let [byte @ ..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(u32::from(*byte));
+        }
         let value = self.base128(5)?;
         u32::try_from(value).map_err(|_| DecodeFault::Varint.into())
     }

@@ -224,7 +224,9 @@ impl Spec {
 
     #[inline]
     fn read_value<'a, T: Value<'a>>(&self, cur: &mut Cursor<'a>, at: At) -> Result<T, DecodeError> {
-        self.checked(T::read(cur, at), at)
+        let value = T::read(cur, at).map_err(|e| e.within(self.name))?;
+        self.check_read(&value, at)?;
+        Ok(value)
     }
 
     /// The value of the tagged field.
@@ -233,20 +235,17 @@ impl Spec {
         cur: &mut Cursor<'a>,
         at: At,
     ) -> Result<T, DecodeError> {
-        self.checked(T::read_tagged(cur, at), at)
+        let value = T::read_tagged(cur, at).map_err(|e| e.within(self.name))?;
+        self.check_read(&value, at)?;
+        Ok(value)
     }
 
     #[inline]
-    fn checked<'a, T: Value<'a>>(
-        &self,
-        value: Result<T, DecodeError>,
-        at: At,
-    ) -> Result<T, DecodeError> {
-        let value = value.map_err(|e| e.within(self.name))?;
+    fn check_read<'a, T: Value<'a>>(&self, value: &T, at: At) -> Result<(), DecodeError> {
         if value.is_null() && at.version < self.null_since {
             return Err(DecodeError { field: self.name, fault: DecodeFault::Null });
         }
-        Ok(value)
+        Ok(())
     }
 
     /// Writes the field in its place, or checks that leaving it out loses nothing.
@@ -259,7 +258,7 @@ impl Spec {
         default: impl FnOnce() -> T,
     ) -> Result<(), EncodeError> {
         if self.inline(at) {
-            self.write_value(w, at, value, T::write)
+            self.write_value(w, at, value)
         } else if self.present(at) || self.ignorable || *value == default() {
             Ok(())
         } else {
@@ -273,7 +272,17 @@ impl Spec {
         w: &mut Writer,
         at: At,
         value: &T,
-        write: impl FnOnce(&T, &mut Writer, At) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        self.check_written(w, at, value)?;
+        value.write(w, at).map_err(|e| e.within(self.name))
+    }
+
+    #[inline]
+    fn check_written<'a, T: Value<'a>>(
+        &self,
+        w: &mut Writer,
+        at: At,
+        value: &T,
     ) -> Result<(), EncodeError> {
         if value.is_null() && at.version < self.null_since {
             return Err(EncodeError::Null { field: self.name, version: at.version });
@@ -281,7 +290,7 @@ impl Spec {
         if self.error {
             w.note_error(value.error_code());
         }
-        write(value, w, at).map_err(|e| e.within(self.name))
+        Ok(())
     }
 
     /// How many fields this adds to those written with a tag, 0 or 1: a default is left out.
@@ -304,9 +313,10 @@ impl Spec {
         default: impl FnOnce() -> T,
     ) -> Result<(), EncodeError> {
         match self.tag {
-            Some(tag) if self.tagged(at, value, default) > 0 => {
-                w.tagged(tag, |w| self.write_value(w, at, value, T::write_tagged))
-            }
+            Some(tag) if self.tagged(at, value, default) > 0 => w.tagged(tag, |w| {
+                self.check_written(w, at, value)?;
+                value.write_tagged(w, at).map_err(|e| e.within(self.name))
+            }),
             _ => Ok(()),
         }
     }
@@ -338,12 +348,25 @@ const fn same(name: &str, other: &str) -> bool {
 
 /// Reads the tagged fields at the end of a flexible struct. `field` reads the ones it knows and
 /// returns whether it did; the others are skipped.
+#[inline]
 pub(crate) fn read_tagged<'a>(
     cur: &mut Cursor<'a>,
+    field: impl FnMut(u32, &mut Cursor<'a>) -> Result<bool, DecodeError>,
+) -> Result<(), DecodeError> {
+    match cur.uvarint()? {
+        0 => Ok(()),
+        count => read_tags(cur, count, field),
+    }
+}
+
+#[inline(never)]
+fn read_tags<'a>(
+    cur: &mut Cursor<'a>,
+    count: u32,
     mut field: impl FnMut(u32, &mut Cursor<'a>) -> Result<bool, DecodeError>,
 ) -> Result<(), DecodeError> {
     // A false count ends the loop at the end of the bytes: each turn takes at least two.
-    for _ in 0..cur.uvarint()? {
+    for _ in 0..count {
         let tag = cur.uvarint()?;
         let size = cur.uvarint()?;
         let mut value = cur.sub(size as usize)?;

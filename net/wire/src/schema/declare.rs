@@ -152,7 +152,10 @@ macro_rules! declare_struct {
                     )* };
                     if at.flexible {
                         scope::read_tagged(cur, |_tag, _value| {
-                            $( if Fields::$field.takes(_tag, at) {
+                            // A constant: of fields without a tag nothing is generated.
+                            $( if const { Fields::$field.tag.is_some() }
+                                && Fields::$field.takes(_tag, at)
+                            {
                                 this.$field = Fields::$field.read_tagged(_value, at)?;
                                 return Ok(true);
                             } )*
@@ -174,9 +177,11 @@ macro_rules! declare_struct {
                         w.uvarint(0 $( + Fields::$field.tagged(
                             at, &self.$field, || scope::default_of!($ty $(, $default)?)
                         ) )*);
-                        $( Fields::$field.write_tagged(
-                            w, at, &self.$field, || scope::default_of!($ty $(, $default)?)
-                        )?; )*
+                        $( if const { Fields::$field.tag.is_some() } {
+                            Fields::$field.write_tagged(
+                                w, at, &self.$field, || scope::default_of!($ty $(, $default)?)
+                            )?;
+                        } )*
                     }
                     Ok(())
                 }
