@@ -1,5 +1,7 @@
 //! Offsets committed and asked for.
 
+use std::sync::Arc;
+
 use wire::primitives::Uuid;
 
 use super::classic::Caller;
@@ -28,7 +30,7 @@ pub struct CommitRequest {
 #[derive(Clone, Debug, Default)]
 pub struct NewOffset {
     /// Topic name.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// The topic's id now; zero for unknown.
     pub topic_id: Uuid,
     /// Index within the topic.
@@ -167,7 +169,7 @@ fn change(now: Now, new: &NewOffset) -> Change {
         expire_ms,
         topic_id: new.topic_id,
     };
-    Change { topic: new.topic.as_str().into(), partition: new.partition, offset: Some(offset) }
+    Change { topic: (&*new.topic).into(), partition: new.partition, offset: Some(offset) }
 }
 
 /// Whether a record can hold the name.

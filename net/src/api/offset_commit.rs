@@ -4,10 +4,12 @@
 //! the offsets are durable.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use engine::group::{CommitRequest, NewOffset};
 use engine::ids::PartitionId;
 use futures_util::future::{Either, select};
+use replication::image::Topic;
 use wire::error_code::ErrorCode;
 use wire::msg::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestTopic, OffsetCommitResponse,
@@ -36,16 +38,16 @@ pub(super) async fn handle(cx: &Cx, request: OffsetCommitRequest<'_>) -> Reply {
     for topic in &request.topics {
         let known = group.and_then(|()| find(cx, &topic));
         for partition in &topic.partitions {
-            let missing = |found: &Found| found.partitions <= partition.partition_index;
+            let id = PartitionId(partition.partition_index);
             codes.push(match &known {
                 Err(code) => Some(*code),
-                Ok(found) if partition.partition_index < 0 || missing(found) => {
+                Ok(topic) if topic.partition(id).is_none() => {
                     Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
                 }
-                Ok(found) => {
+                Ok(topic) => {
                     offsets.push(NewOffset {
-                        topic: found.name.clone(),
-                        topic_id: found.id,
+                        topic: Arc::clone(&topic.name),
+                        topic_id: topic.id.0,
                         partition: partition.partition_index,
                         offset: partition.committed_offset,
                         leader_epoch: partition.committed_leader_epoch,
@@ -69,13 +71,7 @@ pub(super) async fn handle(cx: &Cx, request: OffsetCommitRequest<'_>) -> Reply {
 }
 
 /// A topic that may be committed to.
-struct Found {
-    name: String,
-    id: wire::primitives::Uuid,
-    partitions: i32,
-}
-
-fn find(cx: &Cx, topic: &OffsetCommitRequestTopic<'_>) -> Result<Found, ErrorCode> {
+fn find(cx: &Cx, topic: &OffsetCommitRequestTopic<'_>) -> Result<Arc<Topic>, ErrorCode> {
     let image = cx.image();
     let by_id = cx.version >= 10;
     let (known, unknown) = match by_id {
@@ -88,9 +84,7 @@ fn find(cx: &Cx, topic: &OffsetCommitRequestTopic<'_>) -> Result<Found, ErrorCod
     if !cx.allows(Operation::Read, ResourceKind::Topic, name) {
         return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
-    let known = known.ok_or(unknown)?;
-    let last = known.partitions().map(|(PartitionId(id), _)| id).max().unwrap_or(-1);
-    Ok(Found { name: known.name.to_string(), id: known.id.0, partitions: last + 1 })
+    known.cloned().ok_or(unknown)
 }
 
 async fn commit(cx: &Cx, request: &OffsetCommitRequest<'_>, offsets: Vec<NewOffset>) -> Outcome {
