@@ -14,7 +14,7 @@ use rdkafka::message::Message;
 use rdkafka::topic_partition_list::Offset;
 
 use crate::support::broker::Broker;
-use crate::support::client::{self, LIMIT, Producer, Record, create_topic};
+use crate::support::client::{self, ENDLESS, LIMIT, Producer, Record, create_topic};
 
 const PARTITIONS: i32 = 6;
 /// What goes to a journal, and what does not.
@@ -48,17 +48,7 @@ struct Load {
 
 impl Load {
     fn new(address: &str, topic: &str, batch_bytes: &str) -> Self {
-        let settings = [
-            ("batch.size", batch_bytes),
-            ("enable.idempotence", "true"),
-            ("acks", "all"),
-            ("linger.ms", "2"),
-            // The load outlives every restart, and it retries without end.
-            ("message.timeout.ms", "0"),
-            ("reconnect.backoff.ms", "10"),
-            ("reconnect.backoff.max.ms", "100"),
-            ("retry.backoff.ms", "20"),
-        ];
+        let settings = [&ENDLESS[..], &[("batch.size", batch_bytes)]].concat();
         let producer = Producer::new(address, &settings);
         Self { producer, topic: topic.to_owned(), sent: 0, unacked: 0, acked: BTreeMap::new() }
     }

@@ -7,7 +7,6 @@
 //! later truncation, another core's stale file, or a Kafka in between do no harm.
 
 use rkyv::rancor;
-use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 use wire::primitives::Uuid;
 
@@ -90,10 +89,7 @@ impl Checkpoint {
     }
 
     pub(crate) fn decode(file: &[u8]) -> Result<Self, OwnFileError> {
-        let payload = own::decode(KIND, file)?;
-        let mut aligned: AlignedVec = AlignedVec::with_capacity(payload.len());
-        aligned.extend_from_slice(payload);
-        rkyv::from_bytes::<Self, rancor::Error>(&aligned).map_err(|_| OwnFileError::Damaged)
+        own::restore(KIND, file)
     }
 }
 
@@ -102,12 +98,14 @@ const PREFIX: &str = "odradek-core-";
 const SUFFIX: &str = ".checkpoint";
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::log::own::tests::check_damage;
 
-    fn sample() -> Checkpoint {
+    /// What is noted of some log.
+    pub(in crate::log) fn a_log() -> Entry {
         let last_batch = Some(LastBatch { position: 7, base_offset: 98, crc: 0xabcd });
-        let entry = Entry {
+        Entry {
             topic_id: [5; 16],
             partition: 3,
             log_start: 1,
@@ -124,19 +122,18 @@ mod tests {
             txn_entries: 2,
             epochs: vec![(0, 0), (4, 50)],
             producers: Vec::new(),
-        };
-        Checkpoint { generation: 77, entries: vec![entry] }
+        }
+    }
+
+    fn sample() -> Checkpoint {
+        Checkpoint { generation: 77, entries: vec![a_log()] }
     }
 
     #[test]
     fn round_trip_and_damage() {
         let file = sample().encode();
         assert_eq!(Checkpoint::decode(&file), Ok(sample()));
-        for at in (0..file.len()).filter(|at| !(28..32).contains(at)) {
-            let mut bad = file.clone();
-            bad[at] ^= 0x10;
-            assert!(Checkpoint::decode(&bad).is_err(), "byte {at}");
-        }
+        check_damage(&file, |bad| Checkpoint::decode(bad).is_ok());
     }
 
     #[test]

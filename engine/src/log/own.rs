@@ -14,6 +14,10 @@
 //! is told apart from that: every such file can be made again or done without.
 
 use crc32fast::Hasher;
+use rkyv::api::high::{HighDeserializer, HighValidator};
+use rkyv::bytecheck::CheckBytes;
+use rkyv::util::AlignedVec;
+use rkyv::{Archive, Deserialize, rancor};
 
 /// A kind of file, and the newest version of it that this release writes and reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +72,22 @@ pub(crate) fn decode(kind: Kind, file: &[u8]) -> Result<&[u8], OwnFileError> {
     Ok(payload)
 }
 
+/// Reads back what rkyv wrote into a file.
+///
+/// # Errors
+/// As [`decode`]; and `Damaged` where the payload is no `T`.
+pub(crate) fn restore<T>(kind: Kind, file: &[u8]) -> Result<T, OwnFileError>
+where
+    T: Archive,
+    T::Archived: for<'a> CheckBytes<HighValidator<'a, rancor::Error>>
+        + Deserialize<T, HighDeserializer<rancor::Error>>,
+{
+    let payload = decode(kind, file)?;
+    let mut aligned: AlignedVec = AlignedVec::with_capacity(payload.len());
+    aligned.extend_from_slice(payload);
+    rkyv::from_bytes::<T, rancor::Error>(&aligned).map_err(|_| OwnFileError::Damaged)
+}
+
 fn checksum(head: &[u8], payload: &[u8]) -> u32 {
     let mut hasher = Hasher::new();
     hasher.update(head);
@@ -79,21 +99,26 @@ const MAGIC: &[u8; 8] = b"odradek\n";
 const FRAME: usize = 32;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const KIND: Kind = Kind { name: *b"TEST", version: 3 };
+
+    /// Damages every byte of a file in its turn.
+    pub(in crate::log) fn check_damage(file: &[u8], decodes: impl Fn(&[u8]) -> bool) {
+        for at in 0..file.len() {
+            let mut bad = file.to_vec();
+            bad[at] ^= 0x10;
+            let harmless = (28..32).contains(&at);
+            assert_eq!(decodes(&bad), harmless, "byte {at}");
+        }
+    }
 
     #[test]
     fn frame_is_checked() {
         let file = encode(KIND, b"hello");
         assert_eq!(decode(KIND, &file), Ok(&b"hello"[..]));
-        for at in 0..file.len() {
-            let mut bad = file.clone();
-            bad[at] ^= 1;
-            let harmless = (28..32).contains(&at);
-            assert_eq!(decode(KIND, &bad).is_ok(), harmless, "byte {at}");
-        }
+        check_damage(&file, |bad| decode(KIND, bad).is_ok());
         for len in 0..file.len() {
             assert_eq!(decode(KIND, &file[..len]), Err(OwnFileError::Damaged));
         }

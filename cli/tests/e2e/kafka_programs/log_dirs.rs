@@ -12,7 +12,7 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::Programs;
 use crate::support::broker;
-use crate::support::client::{self, LIMIT, Producer, Record, create_topic};
+use crate::support::client::{self, ENDLESS, LIMIT, Producer, Record, create_topic};
 use crate::support::eventually;
 
 const REASSIGN: &str = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
@@ -31,16 +31,7 @@ struct Load {
 
 impl Load {
     fn new(address: &str) -> Self {
-        let settings = [
-            ("enable.idempotence", "true"),
-            ("acks", "all"),
-            ("linger.ms", "2"),
-            ("message.timeout.ms", "0"),
-            ("reconnect.backoff.ms", "10"),
-            ("reconnect.backoff.max.ms", "100"),
-            ("retry.backoff.ms", "20"),
-        ];
-        Self { producer: Producer::new(address, &settings), sent: 0, acked: BTreeMap::new() }
+        Self { producer: Producer::new(address, &ENDLESS), sent: 0, acked: BTreeMap::new() }
     }
 
     fn value_of(number: usize) -> Vec<u8> {

@@ -20,6 +20,17 @@ use rdkafka::{ClientContext, util::Timeout};
 /// No single request of a test takes this long, even on a machine that builds beside it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
+/// Settings of a load that outlives every restart of its broker: it retries without end.
+pub(crate) const ENDLESS: [(&str, &str); 7] = [
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    ("linger.ms", "2"),
+    ("message.timeout.ms", "0"),
+    ("reconnect.backoff.ms", "10"),
+    ("reconnect.backoff.max.ms", "100"),
+    ("retry.backoff.ms", "20"),
+];
+
 /// What became of one record: its partition and offset, or why it was not written.
 pub(crate) type Delivered = Result<(i32, i64), KafkaError>;
 

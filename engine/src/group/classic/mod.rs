@@ -102,6 +102,25 @@ pub(super) struct Caller<'a> {
     pub(super) instance: Option<&'a str>,
 }
 
+impl Caller<'_> {
+    /// The caller's id, if it is one of these members; `instances` are ids by static names.
+    pub(super) fn among<M>(
+        self,
+        members: &BTreeMap<Rc<str>, M>,
+        instances: &BTreeMap<Rc<str>, Rc<str>>,
+    ) -> Result<Rc<str>, GroupError> {
+        if let Some(instance) = self.instance {
+            match instances.get(instance) {
+                None => return Err(GroupError::UnknownMember),
+                Some(id) if **id != *self.member => return Err(GroupError::FencedInstance),
+                Some(_) => {}
+            }
+        }
+        let known = members.get_key_value(self.member);
+        known.map(|(id, _)| Rc::clone(id)).ok_or(GroupError::UnknownMember)
+    }
+}
+
 /// The topics that a group's members read.
 #[derive(Debug)]
 pub(super) enum TopicsRead {
@@ -276,15 +295,7 @@ impl Classic {
 
     /// Whether the caller is a member; its id.
     fn check_caller(&self, caller: Caller<'_>) -> Result<Rc<str>, GroupError> {
-        if let Some(instance) = caller.instance {
-            match self.instances.get(instance) {
-                None => return Err(GroupError::UnknownMember),
-                Some(id) if **id != *caller.member => return Err(GroupError::FencedInstance),
-                Some(_) => {}
-            }
-        }
-        let known = self.members.get_key_value(caller.member);
-        known.map(|(id, _)| Rc::clone(id)).ok_or(GroupError::UnknownMember)
+        caller.among(&self.members, &self.instances)
     }
 
     fn check_generation(&self, asked: i32) -> Result<(), GroupError> {

@@ -172,15 +172,7 @@ impl Consumer {
     }
 
     fn check_caller(&self, caller: Caller<'_>) -> Result<Rc<str>, GroupError> {
-        if let Some(instance) = caller.instance {
-            match self.instances.get(instance) {
-                None => return Err(GroupError::UnknownMember),
-                Some(id) if **id != *caller.member => return Err(GroupError::FencedInstance),
-                Some(_) => {}
-            }
-        }
-        let known = self.members.get_key_value(caller.member);
-        known.map(|(id, _)| Rc::clone(id)).ok_or(GroupError::UnknownMember)
+        caller.among(&self.members, &self.instances)
     }
 
     /// It was told to join again: it has this long.

@@ -253,13 +253,7 @@ impl Run {
             let beat = ConsumerBeat { instance: client.instance.clone(), ..next(&client.id, -1) };
             self.world.send_beat(beat);
         }
-        let ticket = self.world.ticket();
-        self.world.shard.delete_group(ticket, "g");
-        self.world.pump();
-        assert_eq!(self.world.parts(ticket), Ok(vec![]));
-        assert_eq!(self.world.memory.used(), 0);
-        self.world.crash();
-        assert!(self.world.shard.is_empty());
+        self.world.delete();
     }
 }
 

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeSet;
 
+use super::commits::Commits;
 use super::consumers::{first, next};
 use super::*;
 use crate::group::subscription::{Subscription, read_assignment, write_assignment};
@@ -51,10 +52,7 @@ struct Run {
     /// Whether classic members keep what they have while they join.
     cooperative: bool,
     fresh: u64,
-    /// The last offset asked to be kept, and the last known to be.
-    asked: i64,
-    kept: i64,
-    commits: BTreeMap<Ticket, i64>,
+    commits: Commits,
 }
 
 const PARTITIONS: i32 = 6;
@@ -87,9 +85,7 @@ impl Run {
             rng,
             clients,
             fresh: 0,
-            asked: 0,
-            kept: 0,
-            commits: BTreeMap::new(),
+            commits: Commits::default(),
         }
     }
 
@@ -228,22 +224,8 @@ impl Run {
         if !matches!(client.phase, Phase::Member | Phase::Beating(_)) {
             return;
         }
-        self.asked += 1;
-        let request = CommitRequest {
-            group: "g".into(),
-            generation: client.epoch,
-            member: client.id.clone(),
-            instance: client.instance.clone(),
-            knows_epochs: true,
-            offsets: vec![NewOffset {
-                topic: "t".into(),
-                offset: self.asked,
-                ..NewOffset::default()
-            }],
-        };
-        let ticket = self.world.ticket();
-        self.commits.insert(ticket, self.asked);
-        self.world.shard.commit(self.world.now, ticket, &request);
+        let (id, instance) = (&client.id, client.instance.as_deref());
+        self.commits.send(&mut self.world, id, instance, client.epoch);
     }
 
     fn crash(&mut self) {
@@ -261,18 +243,14 @@ impl Run {
                 phase => phase,
             };
         }
-        self.commits.clear();
+        self.commits.forget();
     }
 
     /// Takes the answers, and checks what must hold.
     fn settle(&mut self) {
         self.world.pump();
         for (ticket, answer) in std::mem::take(&mut self.world.answers) {
-            if let Some(offset) = self.commits.remove(&ticket) {
-                let Answer::Parts(parts) = answer else { panic!("{answer:?}") };
-                if parts.is_ok() {
-                    self.kept = self.kept.max(offset);
-                }
+            if self.commits.take(ticket, &answer) {
                 continue;
             }
             let client = self.clients.iter_mut().find(|client| match &client.phase {
@@ -290,8 +268,7 @@ impl Run {
                 Answer::Parts(_) => panic!("not asked for"),
             }
         }
-        let offset = self.world.shard.offset("g", "t", Uuid::ZERO, 0).map_or(0, |it| it.offset);
-        assert!(offset >= self.kept, "{offset} after {} was acknowledged", self.kept);
+        self.commits.check(&self.world);
         self.check();
     }
 
@@ -382,13 +359,7 @@ impl Run {
             }
         });
         self.world.answers.clear();
-        let ticket = self.world.ticket();
-        self.world.shard.delete_group(ticket, "g");
-        self.world.pump();
-        assert_eq!(self.world.parts(ticket), Ok(vec![]));
-        assert_eq!(self.world.memory.used(), 0);
-        self.world.crash();
-        assert!(self.world.shard.is_empty());
+        self.world.delete();
     }
 }
 

@@ -1,5 +1,6 @@
 //! A shard with a log that the test writes, or does not.
 
+mod commits;
 mod consumers;
 mod consumers_model;
 mod joins;
@@ -134,6 +135,17 @@ impl World {
     fn ticket(&mut self) -> Ticket {
         self.next += 1;
         Ticket(self.next)
+    }
+
+    /// The group, whose members have left, is deleted: nothing of it stays, in memory or in the log.
+    fn delete(&mut self) {
+        let ticket = self.ticket();
+        self.shard.delete_group(ticket, "g");
+        self.pump();
+        assert_eq!(self.parts(ticket), Ok(vec![]));
+        assert_eq!(self.memory.used(), 0);
+        self.crash();
+        assert!(self.shard.is_empty());
     }
 
     /// Takes what has come out; writes it, if that is how things are.

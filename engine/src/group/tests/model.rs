@@ -9,6 +9,7 @@
 
 use std::collections::btree_map::Entry as MapEntry;
 
+use super::commits::Commits;
 use super::*;
 use crate::testing::{Choices, for_seeds};
 
@@ -35,10 +36,7 @@ struct Run {
     fresh: u64,
     /// Who has each partition, by generation.
     owners: BTreeMap<(i32, u8), String>,
-    /// The last offset asked to be kept, and the last known to be.
-    asked: i64,
-    kept: i64,
-    commits: BTreeMap<Ticket, i64>,
+    commits: Commits,
 }
 
 const PARTITIONS: u8 = 6;
@@ -55,16 +53,7 @@ impl Run {
             phase: Phase::Out,
         };
         let clients = (0..count).map(client).collect();
-        Self {
-            world,
-            rng,
-            clients,
-            fresh: 0,
-            owners: BTreeMap::new(),
-            asked: 0,
-            kept: 0,
-            commits: BTreeMap::new(),
-        }
+        Self { world, rng, clients, fresh: 0, owners: BTreeMap::new(), commits: Commits::default() }
     }
 
     fn step(&mut self) {
@@ -149,22 +138,8 @@ impl Run {
     fn commit(&mut self, which: usize) {
         let client = &self.clients[which];
         let Phase::Member(joined) = &client.phase else { return };
-        self.asked += 1;
-        let request = CommitRequest {
-            group: "g".into(),
-            generation: joined.generation,
-            member: joined.member.clone(),
-            instance: client.instance.clone(),
-            knows_epochs: true,
-            offsets: vec![NewOffset {
-                topic: "t".into(),
-                offset: self.asked,
-                ..NewOffset::default()
-            }],
-        };
-        let ticket = self.world.ticket();
-        self.commits.insert(ticket, self.asked);
-        self.world.shard.commit(self.world.now, ticket, &request);
+        let instance = client.instance.as_deref();
+        self.commits.send(&mut self.world, &joined.member, instance, joined.generation);
     }
 
     fn crash(&mut self) {
@@ -177,18 +152,14 @@ impl Run {
                 phase => phase,
             };
         }
-        self.commits.clear();
+        self.commits.forget();
     }
 
     /// Takes the answers, and checks what must hold.
     fn settle(&mut self) {
         self.world.pump();
         for (ticket, answer) in std::mem::take(&mut self.world.answers) {
-            if let Some(offset) = self.commits.remove(&ticket) {
-                let Answer::Parts(parts) = answer else { panic!("{answer:?}") };
-                if parts.is_ok() {
-                    self.kept = self.kept.max(offset);
-                }
+            if self.commits.take(ticket, &answer) {
                 continue;
             }
             let which = self.clients.iter().position(|client| match &client.phase {
@@ -203,9 +174,7 @@ impl Run {
                 Answer::Parts(_) | Answer::Beaten(_) => panic!("not asked for"),
             }
         }
-        let id = wire::primitives::Uuid::ZERO;
-        let offset = self.world.shard.offset("g", "t", id, 0).map_or(0, |found| found.offset);
-        assert!(offset >= self.kept, "{offset} after {} was acknowledged", self.kept);
+        self.commits.check(&self.world);
     }
 
     fn take_join(&mut self, which: usize, joined: Result<Joined, (GroupError, String)>) {

@@ -16,7 +16,15 @@ use super::super::open::topic_id;
 use super::LogDir;
 use crate::error::LogError;
 use crate::ids::TopicId;
-use crate::rt::Instant;
+use crate::rt::{Instant, Rt};
+
+/// A place in the log directory `root`, used by nobody yet, for a partition's directory that waits
+/// for removal.
+pub(super) fn doomed_path(rt: &Rt, root: &Path, topic: &str, partition: i32) -> PathBuf {
+    let mut unique = [0; 16];
+    rt.fill_random(&mut unique);
+    root.join(doomed_dir(topic, partition, Uuid(unique)))
+}
 
 /// What waits for removal, in the order of its time.
 #[derive(Default)]
@@ -47,15 +55,21 @@ impl LogDir {
     /// When it could not be renamed, or the name is not durable.
     pub async fn discard(&self, topic: &str, partition: i32) -> Result<(), LogError> {
         let from = self.partition_path(topic, partition);
-        let mut unique = [0; 16];
-        self.rt.fill_random(&mut unique);
-        let to = self.path().join(doomed_dir(topic, partition, Uuid(unique)));
-        let renamed = self.rt.rename(&from, &to).await;
-        renamed.map_err(|error| LogError::io("rename", &from, &error))?;
-        let synced = self.rt.sync_dir(self.path()).await;
-        synced.map_err(|error| LogError::io("sync", self.path(), &error))?;
-        self.doom(vec![to], Duration::ZERO);
+        let renamed = self.put_away(&from, &self.doomed_path(topic, partition)).await;
+        renamed.map_err(|error| LogError::io("rename", &from, &error))
+    }
+
+    /// Renames a directory and has it removed.
+    pub(super) async fn put_away(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.rt.rename(from, to).await?;
+        self.rt.sync_dir(self.path()).await?;
+        self.doom(vec![to.to_owned()], Duration::ZERO);
         Ok(())
+    }
+
+    /// As [`doomed_path`], in this directory.
+    pub(crate) fn doomed_path(&self, topic: &str, partition: i32) -> PathBuf {
+        doomed_path(&self.rt, self.path(), topic, partition)
     }
 
     /// The topic that a partition's directory belongs to, if there is one that says so.

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
 
 use wire::primitives::Uuid;
 
-use super::super::names::{doomed_dir, partition_dir};
+use super::super::names::partition_dir;
 use super::super::open::topic_id;
 use super::super::relocate::Note;
+use super::doomed::doomed_path;
 use super::{DirContents, LogDir, TopicPartition};
 use crate::error::{DirError, LogError};
 use crate::ids::{PartitionId, TopicId};
@@ -46,7 +46,7 @@ impl DirContents {
     /// Renames a partition's directory to be removed.
     async fn let_go(&mut self, rt: &Rt, name: &TopicPartition) -> Result<(), DirError> {
         let from = self.path.join(partition_dir(&name.0, name.1));
-        let to = doomed(rt, &self.path, &name.0, name.1);
+        let to = doomed_path(rt, &self.path, &name.0, name.1);
         let gone: io::Result<()> = async {
             rt.rename(&from, &to).await?;
             rt.sync_dir(&self.path).await
@@ -93,16 +93,12 @@ impl LogDir {
     /// # Errors
     /// What the file system reports.
     pub async fn discard_future(&self, path: &Path) -> Result<(), LogError> {
-        let to = doomed(&self.rt, self.path(), "moved", 0);
-        match self.rt.rename(path, &to).await {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(LogError::io("rename", path, &error)),
+        match self.put_away(path, &self.doomed_path("moved", 0)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(LogError::io("rename", path, &error))
+            }
+            _ => Ok(()),
         }
-        let synced = self.rt.sync_dir(self.path()).await;
-        synced.map_err(|error| LogError::io("sync", self.path(), &error))?;
-        self.doom(vec![to], Duration::ZERO);
-        Ok(())
     }
 
     /// The topic that an unfinished copy belongs to, if it says so.
@@ -122,10 +118,4 @@ impl LogDir {
             self.checkpoint_soon();
         }
     }
-}
-
-fn doomed(rt: &Rt, root: &Path, topic: &str, partition: i32) -> std::path::PathBuf {
-    let mut unique = [0; 16];
-    rt.fill_random(&mut unique);
-    root.join(doomed_dir(topic, partition, Uuid(unique)))
 }

@@ -8,7 +8,6 @@ use std::io;
 use std::path::Path;
 
 use rkyv::rancor;
-use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 use wire::primitives::Uuid;
 
@@ -58,10 +57,7 @@ impl Note {
     }
 
     fn decode(file: &[u8]) -> Result<Self, OwnFileError> {
-        let payload = own::decode(KIND, file)?;
-        let mut aligned: AlignedVec = AlignedVec::with_capacity(payload.len());
-        aligned.extend_from_slice(payload);
-        rkyv::from_bytes::<Self, rancor::Error>(&aligned).map_err(|_| OwnFileError::Damaged)
+        own::restore(KIND, file)
     }
 
     /// Name of the file that says that the move of this id was given up at its last step: the log
@@ -79,40 +75,18 @@ const NOTE_MAX: usize = 1 << 30;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::checkpoint::LastBatch;
+    use crate::log::checkpoint::tests::a_log;
+    use crate::log::own::tests::check_damage;
 
     fn sample() -> Note {
-        let last_batch = Some(LastBatch { position: 7, base_offset: 98, crc: 0xabcd });
-        let entry = Entry {
-            topic_id: [5; 16],
-            partition: 3,
-            log_start: 1,
-            high_watermark: 90,
-            segment: 40,
-            position: 4_711,
-            offset: 99,
-            last_batch,
-            newest_ms: 1_700_000_000_000,
-            newest_offset: 97,
-            first_ms: Some(1_600_000_000_000),
-            index_entries: 12,
-            time_index_entries: 8,
-            txn_entries: 2,
-            epochs: vec![(0, 0), (4, 50)],
-            producers: Vec::new(),
-        };
-        Note { from: [1; 16], id: [2; 16], entry }
+        Note { from: [1; 16], id: [2; 16], entry: a_log() }
     }
 
     #[test]
     fn round_trip_and_damage() {
         let file = sample().encode();
         assert_eq!(Note::decode(&file), Ok(sample()));
-        for at in (0..file.len()).filter(|at| !(28..32).contains(at)) {
-            let mut bad = file.clone();
-            bad[at] ^= 0x10;
-            assert!(Note::decode(&bad).is_err(), "byte {at}");
-        }
+        check_damage(&file, |bad| Note::decode(bad).is_ok());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use wire::primitives::Uuid;
 
 use super::super::appender::AppenderSpec;
 use super::super::dir::LogDir;
-use super::super::names::{self, DELETED_SUFFIX, Stage};
+use super::super::names::{DELETED_SUFFIX, Stage};
 use super::super::open::METADATA_FILE;
 use super::super::recovery::EPOCHS_FILE;
 use super::super::segment::{Place, Segment};
@@ -182,11 +182,8 @@ impl Log {
     /// the next start what it is.
     async fn retire(&self, dir: &Rc<LogDir>, place: &Place) {
         let rt = &self.site.cx.rt;
-        let mut unique = [0; 16];
-        rt.fill_random(&mut unique);
         let from = place.get();
-        let name = names::doomed_dir(&self.site.topic, self.site.partition, Uuid(unique));
-        let to = dir.path().join(name);
+        let to = dir.doomed_path(&self.site.topic, self.site.partition);
         let retired: io::Result<()> = async {
             place.set_moving(true);
             let renamed = rt.rename(&from, &to).await;
