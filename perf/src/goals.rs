@@ -51,6 +51,7 @@ pub(crate) const GOALS: &[Goal] = &[
     goal("end-to-end-100", Figure::P99, 1.0 / 30.0),
     goal("end-to-end-100", Figure::CpuPerRecord, 1.0 / 8.0),
     goal("produce-fsync", Figure::RequestsPerS, 8.0),
+    within("compaction", "compaction-idle", Figure::P99, 1.2),
     goal("group-commit", Figure::RequestsPerS, 5.0),
     goal("group-heartbeat", Figure::CpuPerRequest, 0.5),
     goal("group-rebalance", Figure::P99, 1.0),
