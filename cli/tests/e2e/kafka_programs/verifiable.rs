@@ -133,6 +133,43 @@ fn each_record_is_taken_once_over_rebalances() {
 }
 
 #[test]
+fn members_change_over_to_the_other_protocol_one_by_one() {
+    let Some(programs) = Programs::own() else { return };
+    for (from, to) in [("classic", "consumer"), ("consumer", "classic")] {
+        let (topic, group) = (unique("rolling"), unique(from));
+        create_topic(programs.address(), &topic, 4, &[]);
+        let join = |protocol| Member::join(&programs, &topic, &group, protocol);
+        let old = [join(from), join(from)];
+        for member in &old {
+            eventually("both have some", LIMIT, || member.has_assigned().then_some(()));
+        }
+        produce(&programs, &topic, "300");
+        let mut new = Vec::new();
+        for member in &old {
+            member.signal(libc::SIGTERM);
+            eventually("one has left", LIMIT, || {
+                (!member.events("shutdown_complete").is_empty()).then_some(())
+            });
+            new.push(join(to));
+            eventually("the next has some", LIMIT, || {
+                new[new.len() - 1].has_assigned().then_some(())
+            });
+            // After the first of them the group has members of both kinds.
+            produce(&programs, &topic, "300");
+        }
+        let members: Vec<_> = old.iter().chain(&new).collect();
+        eventually("all is taken", LIMIT, || (counts(&members).len() >= 900).then_some(()));
+        let counts = counts(&members);
+        let twice: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).collect();
+        assert!(counts.len() == 900 && twice.is_empty(), "{from} to {to}: twice {twice:?}");
+        let listed = programs.run("org.apache.kafka.tools.GroupsCommand", &["--list"]);
+        let row = listed.lines().find(|line| line.contains(&group)).expect("the group");
+        let kind = row.split_whitespace().nth(1).map(str::to_lowercase);
+        assert_eq!(kind.as_deref(), Some(to), "{row}");
+    }
+}
+
+#[test]
 fn members_that_are_killed_or_asleep_are_replaced() {
     let Some(programs) = Programs::own() else { return };
     for protocol in ["classic", "consumer"] {
