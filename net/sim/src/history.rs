@@ -130,8 +130,10 @@ pub(crate) enum Event {
         group: String,
         /// Where.
         place: Place,
-        /// Goes up with each.
+        /// Goes up with each of a reign.
         offset: i64,
+        /// Of the member that has the partition; 0 of one who is no member.
+        reign: u64,
     },
     /// It was acknowledged.
     Committed {
@@ -141,6 +143,8 @@ pub(crate) enum Event {
         place: Place,
         /// The same.
         offset: i64,
+        /// The same.
+        reign: u64,
     },
     /// A group told how far it has come.
     OffsetFetched {
@@ -152,6 +156,22 @@ pub(crate) enum Event {
         sent: Duration,
         /// −1 for nowhere.
         offset: i64,
+    },
+    /// A member was told what it has.
+    Told(Told),
+    /// A member has something no more, by its own account.
+    GaveUp {
+        /// Which.
+        member: u64,
+        /// What.
+        places: Vec<Place>,
+    },
+    /// A group has answered somebody as its member.
+    Vouched {
+        /// Whom.
+        member: u64,
+        /// When that was asked for.
+        asked: Duration,
     },
     /// The disk has no room from now on.
     DiskFull,
@@ -169,6 +189,24 @@ pub(crate) enum Event {
         /// First offset that is left.
         log_start: i64,
     },
+}
+
+/// What a group tells one of its members.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// Which.
+    pub group: String,
+    /// Another one for each id that a member has had.
+    pub member: u64,
+    /// When that was asked for.
+    pub asked: Duration,
+    /// Or the member's epoch.
+    pub generation: i32,
+    /// All that come to the group speak the same protocol.
+    pub alike: bool,
+    /// All that the member has from now on, with the numbers of its reigns: another one whenever a
+    /// partition comes to a member. What it had besides it is to give up.
+    pub has: Vec<(Place, u64)>,
 }
 
 /// A property that does not hold.

@@ -1,7 +1,7 @@
 //! One run: a node, its clients, its faults, and the verdict.
 //!
 //! ```text
-//! start ─ clients at work ─ fault ─ fault ─ … ─ clients done ─ calm ─ audit ─ power loss ─ audit
+//! start ─ clients at work ─ fault ─ fault ─ … ─ clients done ─ calm ─ audit ─ power loss ─ settle ─ audit
 //! ```
 
 use std::collections::BTreeMap;
@@ -18,6 +18,7 @@ use crate::faults::{self, Fault};
 use crate::history::{Event, History, Place, Violation};
 use crate::invariants;
 use crate::rng::Rng;
+use crate::workload::member::{Crews, settle};
 use crate::workload::{Client, Scene};
 
 /// How to run.
@@ -64,6 +65,7 @@ struct Run {
     world: Rc<World>,
     cluster: Cluster,
     scene: Rc<Scene>,
+    crews: Crews,
     clients: NodeId,
     /// What becomes of a node that ends by itself, before it is started again.
     end: Crash,
@@ -83,7 +85,10 @@ impl Run {
         // The first machine of the world.
         let rt = world.client_rt();
         let clients = NodeId(0);
-        let cluster = Cluster::new(Rc::clone(&world), node_settings(&mut rng));
+        let mut crews = Crews::draw(seed);
+        let mut settings = node_settings(&mut rng);
+        settings.extend(crews.settings());
+        let cluster = Cluster::new(Rc::clone(&world), settings);
         let history = History { trace: options.trace, ..History::default() };
         let scene = Scene::new(rt, cluster.addr, options.operations, history);
         Self {
@@ -92,6 +97,7 @@ impl Run {
             world,
             cluster,
             scene,
+            crews,
             clients,
             end: Crash::Kill,
             faults: BTreeMap::new(),
@@ -104,6 +110,7 @@ impl Run {
         self.start_first();
         let scene = Rc::clone(&self.scene);
         scene.populate(&mut self.rng);
+        self.crews.start(&scene);
         for (at, fault) in plan {
             self.drive(|| scene.operations.get() >= at || scene.busy.get() == 0);
             self.inject(fault);
@@ -114,6 +121,7 @@ impl Run {
         self.crash(Crash::PowerLoss);
         self.start();
         self.come_up();
+        self.settle();
         self.audit();
         let panics = self.world.panics();
         let mut history = self.scene.history.borrow_mut();
@@ -431,6 +439,15 @@ impl Run {
             self.start();
         }
         self.come_up();
+    }
+
+    /// The groups come to rest. A fault of the disk may have stopped their partition: only now it is
+    /// sure to be led again.
+    fn settle(&self) {
+        let done = self.world.block_on(AUDIT_MAX, settle(Rc::clone(&self.scene)));
+        if done.is_none() {
+            self.scene.violate("alive", "the groups do not come to rest".to_owned());
+        }
     }
 
     fn audit(&mut self) {

@@ -1,9 +1,10 @@
 //! A group's committed offset never goes back: who asks is told the last one that was acknowledged
-//! before, or one that was sent since. Over kills, power cuts and restarts.
+//! before, or one that was sent since. Over kills, power cuts and restarts, and from one member to the
+//! next: who is told where the group is goes on from there.
 //!
 //! A commit that was not answered may take effect later than younger ones: a core that stood still
 //! finds it in a connection that its client has long given up. Nothing in such a request tells that
-//! it is old, with Apache Kafka either.
+//! it is old, with Apache Kafka either; unless another member has the partition by then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,10 +14,17 @@ use crate::history::{Event, History, Place};
 
 #[derive(Default)]
 struct Known {
-    /// Ascending, as one client commits one after the other.
-    acknowledged: Vec<(Duration, i64)>,
+    acknowledged: Vec<Acknowledged>,
+    /// The highest.
     sent: i64,
-    unanswered: BTreeSet<i64>,
+    /// With the reigns that they are of.
+    unanswered: BTreeSet<(i64, u64)>,
+}
+
+struct Acknowledged {
+    at: Duration,
+    offset: i64,
+    reign: u64,
 }
 
 pub(super) fn check(history: &History, report: &mut Report) {
@@ -26,33 +34,50 @@ pub(super) fn check(history: &History, report: &mut Report) {
         match event {
             // The offsets go with the topic.
             Event::DeleteSent { id } => drop(deleted.insert(*id)),
-            Event::CommitSent { group, place, offset } => {
+            Event::CommitSent { group, place, offset, reign } => {
                 let known = known.entry((group, *place)).or_default();
-                known.sent = *offset;
-                known.unanswered.insert(*offset);
+                known.sent = known.sent.max(*offset);
+                known.unanswered.insert((*offset, *reign));
             }
-            Event::Committed { group, place, offset } => {
+            Event::Committed { group, place, offset, reign } => {
                 let known = known.entry((group, *place)).or_default();
-                known.acknowledged.push((*at, *offset));
-                known.unanswered.remove(offset);
+                let (at, offset, reign) = (*at, *offset, *reign);
+                known.acknowledged.push(Acknowledged { at, offset, reign });
+                known.unanswered.remove(&(offset, reign));
             }
             Event::OffsetFetched { group, place, sent, offset } => {
                 if deleted.contains(&place.topic) {
                     continue;
                 }
                 let known = known.entry((group, *place)).or_default();
-                let before = known.acknowledged.partition_point(|(at, _)| at <= sent);
-                let least = before.checked_sub(1).map_or(-1, |last| known.acknowledged[last].1);
                 let most = if known.sent == 0 { -1 } else { known.sent };
-                let went_back = *offset < least && !known.unanswered.contains(offset);
-                if went_back || *offset > most {
+                let gone_back = known.went_back(*sent, *offset);
+                if gone_back.is_some() || *offset > most {
                     report.violated(format!(
-                        "{group} is at {offset} in {place}, after {least} was acknowledged and \
-                         {most} sent"
+                        "{group} is at {offset} in {place}, after {} was acknowledged and {most} \
+                         sent",
+                        gone_back.unwrap_or(-1)
                     ));
                 }
             }
             _ => {}
         }
+    }
+}
+
+impl Known {
+    /// From where, if it may not have.
+    fn went_back(&mut self, asked: Duration, offset: i64) -> Option<i64> {
+        let is_before = |it: &&Acknowledged| it.at <= asked && it.offset > offset;
+        let before = || self.acknowledged.iter().filter(is_before);
+        let highest = before().map(|it| it.offset).max()?;
+        let late = self.unanswered.iter().filter(|(late, _)| *late == offset);
+        let mut late = late.filter(|(_, reign)| before().all(|it| it.reign == *reign));
+        if late.next().is_none() {
+            return Some(highest);
+        }
+        // Whoever is told this goes on from here.
+        self.acknowledged.retain(|it| !is_before(&it));
+        None
     }
 }

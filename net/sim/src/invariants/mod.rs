@@ -6,8 +6,10 @@ mod committed;
 mod contiguous;
 mod epochs;
 mod exactly_once;
+mod fenced;
 mod log_start;
 mod offsets;
+mod owned;
 mod stable;
 mod topics;
 mod visible;
@@ -50,8 +52,10 @@ const TABLE: &[(&str, Check)] = &[
     ("contiguous", contiguous::check),
     ("epochs", epochs::check),
     ("exactly_once", exactly_once::check),
+    ("fenced", fenced::check),
     ("log_start", log_start::check),
     ("offsets", offsets::check),
+    ("owned", owned::check),
     ("stable", stable::check),
     ("topics", topics::check),
     ("visible", visible::check),

@@ -16,10 +16,10 @@ use crate::history::{Event, Place};
 pub(super) async fn run(mut client: Client) {
     let mut made = 0;
     while !client.scene.is_over() {
-        let live = client.scene.topics.borrow().iter().filter(|topic| !topic.doomed).count();
+        let live = client.scene.topics.borrow().iter().filter(|topic| is_its_own(topic)).count();
         match client.rng.below(8) {
-            _ if live == 0 => create(&mut client, &mut made).await,
-            0 if live < TOPICS_MAX => create(&mut client, &mut made).await,
+            _ if live == 0 => create_some(&mut client, &mut made).await,
+            0 if live < TOPICS_MAX => create_some(&mut client, &mut made).await,
             1 if live > 1 && client.scene.offers(ApiKey::DeleteTopics) => delete(&mut client).await,
             2 | 3 if client.scene.offers(ApiKey::DeleteRecords) => trim(&mut client).await,
             4 | 5 => drop(client.list_topics().await),
@@ -30,7 +30,12 @@ pub(super) async fn run(mut client: Client) {
     }
 }
 
-async fn create(client: &mut Client, made: &mut u32) {
+/// What it may delete.
+fn is_its_own(topic: &Topic) -> bool {
+    !topic.doomed && topic.name != SHARED
+}
+
+async fn create_some(client: &mut Client, made: &mut u32) {
     // A name that is free, at times one that was used before.
     let name = {
         let topics = client.scene.topics.borrow();
@@ -46,33 +51,13 @@ async fn create(client: &mut Client, made: &mut u32) {
         }
     };
     let partitions = i32::try_from(client.rng.between(1, 3)).expect("few");
-    let topic = CreatableTopic {
-        name: &name,
-        num_partitions: partitions,
-        replication_factor: 1,
-        ..CreatableTopic::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic].into(), ..Default::default() };
-    client.scene.say(|| format!("create {name}"));
-    let answer = client.ask(7, &request, |cur, version| {
-        let response = CreateTopicsResponse::decode(cur, version)?;
-        Ok(response.topics.first().map(|topic| (ErrorCode(topic.error_code), topic.topic_id)))
-    });
-    match answer.await.flatten() {
-        Some((ErrorCode::NONE, id)) => {
-            client.scene.note(Event::Created { name: name.clone(), id });
-            client.scene.topics.borrow_mut().push(Topic { name, id, partitions, doomed: false });
-        }
-        // An attempt without an answer may have made it.
-        Some((ErrorCode::TOPIC_ALREADY_EXISTS, _)) | None => drop(client.list_topics().await),
-        Some((code, _)) => client.scene.say(|| format!("{name} is not created: {code}")),
-    }
+    client.create(&name, partitions).await;
 }
 
 async fn delete(client: &mut Client) {
     let (name, id) = {
         let mut topics = client.scene.topics.borrow_mut();
-        let mut live: Vec<&mut Topic> = topics.iter_mut().filter(|topic| !topic.doomed).collect();
+        let mut live: Vec<&mut Topic> = topics.iter_mut().filter(|it| is_its_own(it)).collect();
         let index = usize::try_from(client.rng.below(live.len() as u64)).expect("an index");
         live[index].doomed = true;
         (live[index].name.clone(), live[index].id)
@@ -120,6 +105,32 @@ async fn trim(client: &mut Client) {
 }
 
 impl Client {
+    /// Makes a topic.
+    pub(super) async fn create(&mut self, name: &str, partitions: i32) {
+        let topic = CreatableTopic {
+            name,
+            num_partitions: partitions,
+            replication_factor: 1,
+            ..CreatableTopic::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic].into(), ..Default::default() };
+        self.scene.say(|| format!("create {name}"));
+        let answer = self.ask(7, &request, |cur, version| {
+            let response = CreateTopicsResponse::decode(cur, version)?;
+            Ok(response.topics.first().map(|topic| (ErrorCode(topic.error_code), topic.topic_id)))
+        });
+        match answer.await.flatten() {
+            Some((ErrorCode::NONE, id)) => {
+                let name = name.to_owned();
+                self.scene.note(Event::Created { name: name.clone(), id });
+                self.scene.topics.borrow_mut().push(Topic { name, id, partitions, doomed: false });
+            }
+            // An attempt without an answer may have made it.
+            Some((ErrorCode::TOPIC_ALREADY_EXISTS, _)) | None => drop(self.list_topics().await),
+            Some((code, _)) => self.scene.say(|| format!("{name} is not created: {code}")),
+        }
+    }
+
     /// Has everything before an offset deleted; `None` without an answer.
     pub(super) async fn delete_records(&mut self, place: Place, before: i64) -> Option<ErrorCode> {
         let name = self.scene.name_of(place.topic)?;
@@ -172,5 +183,7 @@ impl Client {
     }
 }
 
+/// The topic that members of groups read. It stays.
+pub(super) const SHARED: &str = "shared";
 /// Enough for all cores to have some.
 const TOPICS_MAX: usize = 5;

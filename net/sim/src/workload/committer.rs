@@ -27,10 +27,11 @@ pub(super) async fn run(mut client: Client) {
         };
         let code = match client.rng.below(8) {
             0 => client.find_coordinator(&group).await,
-            1 | 2 => client.fetch_offset(&group, place).await,
+            1 | 2 => client.fetch_offset(&group, None, place).await.map(|(code, _)| code),
             _ => {
                 next += 1;
-                client.commit(&group, place, next).await
+                let committer = Committer::NOBODY;
+                client.commit(&Commit { group: &group, committer, place, offset: next }).await
             }
         };
         // Until somebody looks for a coordinator there is none.
@@ -41,6 +42,30 @@ pub(super) async fn run(mut client: Client) {
             client.back_off().await;
         }
     }
+}
+
+/// How far a group has come in a partition.
+pub(super) struct Commit<'a> {
+    pub(super) group: &'a str,
+    pub(super) committer: Committer<'a>,
+    pub(super) place: Place,
+    pub(super) offset: i64,
+}
+
+/// Who says so.
+#[derive(Clone, Copy)]
+pub(super) struct Committer<'a> {
+    /// Or epoch.
+    pub(super) generation: i32,
+    /// Its id.
+    pub(super) member: &'a str,
+    /// See [`Event::CommitSent`].
+    pub(super) reign: u64,
+}
+
+impl Committer<'_> {
+    /// One who is no member.
+    const NOBODY: Self = Self { generation: -1, member: "", reign: 0 };
 }
 
 impl Client {
@@ -57,10 +82,10 @@ impl Client {
         let deadline = self.scene.now() + super::audit::PATIENCE;
         for (group, place) in committed {
             while !self.scene.is_doomed(place.topic) {
-                match self.fetch_offset(&group, place).await {
-                    Some(ErrorCode::NONE) => break,
-                    code if self.scene.now() > deadline => {
-                        let message = format!("{group} does not tell its offset: {code:?}");
+                match self.fetch_offset(&group, None, place).await {
+                    Some((ErrorCode::NONE, _)) => break,
+                    told if self.scene.now() > deadline => {
+                        let message = format!("{group} does not tell its offset: {told:?}");
                         return self.scene.violate("alive", message);
                     }
                     _ => self.back_off().await,
@@ -69,7 +94,7 @@ impl Client {
         }
     }
 
-    async fn find_coordinator(&mut self, group: &str) -> Option<ErrorCode> {
+    pub(super) async fn find_coordinator(&mut self, group: &str) -> Option<ErrorCode> {
         let request = FindCoordinatorRequest {
             coordinator_keys: vec![group].into(),
             ..FindCoordinatorRequest::default()
@@ -81,7 +106,9 @@ impl Client {
         answer.await.flatten()
     }
 
-    async fn commit(&mut self, group: &str, place: Place, offset: i64) -> Option<ErrorCode> {
+    /// Notes it. `None` without an answer.
+    pub(super) async fn commit(&mut self, commit: &Commit<'_>) -> Option<ErrorCode> {
+        let Commit { group, committer, place, offset } = *commit;
         let partition = OffsetCommitRequestPartition {
             partition_index: place.partition,
             committed_offset: offset,
@@ -94,11 +121,13 @@ impl Client {
         };
         let request = OffsetCommitRequest {
             group_id: group,
+            generation_id_or_member_epoch: committer.generation,
+            member_id: committer.member,
             topics: vec![topic].into(),
             ..OffsetCommitRequest::default()
         };
-        let group = group.to_owned();
-        self.scene.note(Event::CommitSent { group: group.clone(), place, offset });
+        let (group, reign) = (group.to_owned(), committer.reign);
+        self.scene.note(Event::CommitSent { group: group.clone(), place, offset, reign });
         let answer = self.ask(10, &request, |cur, version| {
             let response = OffsetCommitResponse::decode(cur, version)?;
             let topic = response.topics.first();
@@ -107,12 +136,18 @@ impl Client {
         });
         let code = answer.await.flatten();
         if code == Some(ErrorCode::NONE) {
-            self.scene.note(Event::Committed { group, place, offset });
+            self.scene.note(Event::Committed { group, place, offset, reign });
         }
         code
     }
 
-    async fn fetch_offset(&mut self, group: &str, place: Place) -> Option<ErrorCode> {
+    /// Asks for it, as somebody with this member id and epoch, or nobody. `None` without an answer.
+    pub(super) async fn fetch_offset(
+        &mut self,
+        group: &str,
+        who: Option<(&str, i32)>,
+        place: Place,
+    ) -> Option<(ErrorCode, i64)> {
         let topic = OffsetFetchRequestTopics {
             topic_id: place.topic,
             partition_indexes: vec![place.partition].into(),
@@ -120,6 +155,8 @@ impl Client {
         };
         let asked = OffsetFetchRequestGroup {
             group_id: group,
+            member_id: who.map(|(member, _)| member),
+            member_epoch: who.map_or(-1, |(_, epoch)| epoch),
             topics: Some(vec![topic].into()),
             ..OffsetFetchRequestGroup::default()
         };
@@ -143,6 +180,6 @@ impl Client {
             let group = group.to_owned();
             self.scene.note(Event::OffsetFetched { group, place, sent, offset });
         }
-        Some(code)
+        Some((code, offset))
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod audit;
 mod committer;
 pub(crate) mod consumer;
 pub(crate) mod idempotent;
+pub(crate) mod member;
 mod pipelined;
 pub(crate) mod plain;
 mod produce;
@@ -45,6 +46,10 @@ pub(crate) struct Scene {
     /// Clients that have not ended.
     pub(crate) busy: Cell<usize>,
     offers: RefCell<BTreeSet<ApiKey>>,
+    /// Those who have done their operations, as they stand.
+    members: RefCell<Vec<member::Member>>,
+    /// The last number that was given out.
+    numbers: Cell<u64>,
 }
 
 /// A topic that was created, as far as the clients know.
@@ -78,6 +83,8 @@ impl Scene {
             attempts: Cell::new(0),
             busy: Cell::new(0),
             offers: RefCell::default(),
+            members: RefCell::default(),
+            numbers: Cell::new(0),
         })
     }
 
@@ -167,6 +174,12 @@ impl Scene {
     /// Whether the topic's deletion was asked for.
     pub(crate) fn is_doomed(&self, topic: Uuid) -> bool {
         self.topics.borrow().iter().any(|known| known.id == topic && known.doomed)
+    }
+
+    /// A number that nothing else in the run has; never 0.
+    fn number(&self) -> u64 {
+        self.numbers.set(self.numbers.get() + 1);
+        self.numbers.get()
     }
 
     fn count(&self) {
