@@ -8,6 +8,7 @@ use super::classic::Caller;
 use super::offsets::{Change, CommittedOffset, Offsets};
 use super::out::{Answer, Then, entries};
 use super::{GroupError, NAME_LEN_MAX, Now, Shard, Ticket};
+use crate::rt::sim::Plant;
 
 /// Offsets that a member, or somebody who is none, wants to be kept.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +73,7 @@ impl Shard {
         });
         match checked {
             None if request.generation >= 0 => return Err(GroupError::NotFound),
-            Some(Err(error)) => return Err(error),
+            Some(Err(error)) if !self.settings.planted(Plant::StaleCommits) => return Err(error),
             _ => {}
         }
         let max = self.settings.metadata_len_max;

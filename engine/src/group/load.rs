@@ -7,6 +7,7 @@ use wire::record::group::GroupRecord;
 use super::classic::Classic;
 use super::consumer::Consumer;
 use super::{Now, Shard};
+use crate::rt::sim::Plant;
 
 impl Shard {
     /// Takes what one record says. What is loaded is not refused, whatever memory it takes: it was
@@ -22,7 +23,10 @@ impl Shard {
                 self.obtain(&key.group).offsets.put(&key.topic, key.partition, offset);
                 self.forget_if_vacant(&key.group);
             }
-            GroupRecord::GroupMetadata(key, Some(value)) => {
+            GroupRecord::GroupMetadata(key, Some(mut value)) => {
+                if self.settings.planted(Plant::ForgottenGenerations) {
+                    value.generation = 0;
+                }
                 let memory = Rc::clone(&self.memory);
                 let group = self.obtain(&key.group);
                 group.classic = Some(Classic::restored(value, &memory));

@@ -63,6 +63,7 @@ use self::migration::Owed;
 use self::offsets::Offsets;
 use self::out::Out;
 use crate::rt::Instant;
+use crate::rt::sim::Plant;
 
 /// The time of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +93,14 @@ pub struct GroupSettings {
     pub append_bytes_max: usize,
     /// Of groups of KIP-848's protocol.
     pub consumer: ConsumerSettings,
+    /// A bug that a simulation has planted in groups; none on a real node.
+    pub plant: Option<Plant>,
+}
+
+impl GroupSettings {
+    fn planted(&self, plant: Plant) -> bool {
+        self.plant == Some(plant)
+    }
 }
 
 /// The groups of one partition of `__consumer_offsets`.

@@ -24,6 +24,8 @@ use engine::group::{
     Assignor, ConsumerSettings, GroupMemory, GroupSettings, MigrationPolicy, Shard,
 };
 use engine::partition::Partition;
+use engine::rt::Rt;
+use engine::rt::sim::Plant;
 use wire::primitives::Uuid;
 
 pub(crate) use self::host::Host;
@@ -91,7 +93,7 @@ impl Groups {
         }
         if leads {
             let shard = Shard::new(
-                settings(&core.config(), partition),
+                settings(&core.config(), partition, planted(&core.rt)),
                 &self.memory,
                 Rc::clone(&self.topics) as Rc<_>,
             );
@@ -125,7 +127,13 @@ impl Groups {
     }
 }
 
-fn settings(config: &Config, partition: &Partition) -> Rc<GroupSettings> {
+/// The bug that a simulation has planted in groups.
+fn planted(rt: &Rt) -> Option<Plant> {
+    let all = [Plant::StaleCommits, Plant::EarlyHandover, Plant::ForgottenGenerations];
+    all.into_iter().find(|plant| rt.planted(*plant))
+}
+
+fn settings(config: &Config, partition: &Partition, plant: Option<Plant>) -> Rc<GroupSettings> {
     let timeout = |ms: i64| i32::try_from(ms).unwrap_or(i32::MAX);
     let millis = |ms: i64| std::time::Duration::from_millis(u64::try_from(ms).unwrap_or(0));
     let assignors = config.group_consumer_assignors.iter();
@@ -149,5 +157,6 @@ fn settings(config: &Config, partition: &Partition) -> Rc<GroupSettings> {
             migration: MigrationPolicy::named(&config.group_consumer_migration_policy)
                 .expect("the key allows no other"),
         },
+        plant,
     })
 }

@@ -13,6 +13,7 @@ use crate::group::commit::check_name;
 use crate::group::migration::Owed;
 use crate::group::out::{Answer, entries};
 use crate::group::{GroupError, GroupSettings, Now, Shard, Ticket};
+use crate::rt::sim::Plant;
 
 /// Partitions by topic id.
 pub type OwnedPartitions = Vec<(Uuid, Vec<i32>)>;
@@ -366,13 +367,16 @@ impl Consumer {
         subscribed_anew: bool,
     ) {
         let member = &self.members[id];
+        let hands_over_early = turn.settings.planted(Plant::EarlyHandover);
         let next = Step {
             owned,
             target: self.targets.get(id),
             target_epoch: self.target_epoch,
             subscribed_anew,
             reads: &|topic| self.covers(&member.profile, turn.topics, topic),
-            is_held: &|topic, partition| self.holders.contains_key(&(topic, partition)),
+            is_held: &|topic, partition| {
+                !hands_over_early && self.holders.contains_key(&(topic, partition))
+            },
         }
         .of(&member.stand);
         let Some(next) = next else { return };

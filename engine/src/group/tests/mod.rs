@@ -60,6 +60,7 @@ fn settings() -> GroupSettings {
             pattern_refresh_ms: 600_000,
             migration: MigrationPolicy::Bidirectional,
         },
+        plant: None,
     }
 }
 

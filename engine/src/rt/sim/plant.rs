@@ -34,11 +34,17 @@ pub enum Plant {
     StaleEpoch,
     /// A reader's knowledge of the leader epoch is not compared.
     OldEpochsTaken,
+    /// A group takes commits of whoever was its member once.
+    StaleCommits,
+    /// A group gives a partition to the next member before the former one has given it up.
+    EarlyHandover,
+    /// A group that is loaded has forgotten its generation.
+    ForgottenGenerations,
 }
 
 impl Plant {
     /// Every one.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::SkippedSync,
         Self::EarlySync,
         Self::SkippedDirSync,
@@ -52,6 +58,9 @@ impl Plant {
         Self::TailNotCopied,
         Self::StaleEpoch,
         Self::OldEpochsTaken,
+        Self::StaleCommits,
+        Self::EarlyHandover,
+        Self::ForgottenGenerations,
     ];
 }
 
@@ -71,6 +80,9 @@ impl fmt::Display for Plant {
             Self::TailNotCopied => "tail-not-copied",
             Self::StaleEpoch => "stale-epoch",
             Self::OldEpochsTaken => "old-epochs-taken",
+            Self::StaleCommits => "stale-commits",
+            Self::EarlyHandover => "early-handover",
+            Self::ForgottenGenerations => "forgotten-generations",
         })
     }
 }
