@@ -99,14 +99,33 @@ impl Consumer {
         held
     }
 
-    /// The classic group that this one becomes, and the records of that; none where it cannot.
+    /// What a member has, and what it is to have that nobody else has. With all settled, its target.
+    fn claim_of(&self, id: &Rc<str>, member: &Member) -> Partitions {
+        let held = member.stand.assigned.iter().chain(&member.stand.revoking);
+        let mut claim = Partitions::new();
+        for (topic, partitions) in held {
+            claim.entry(*topic).or_default().extend(partitions.keys());
+        }
+        for (topic, partitions) in self.targets.get(id).into_iter().flatten() {
+            let free = |id: &&i32| !self.holders.contains_key(&(*topic, **id));
+            let free: BTreeSet<i32> = partitions.iter().filter(free).copied().collect();
+            if !free.is_empty() {
+                claim.entry(*topic).or_default().extend(free);
+            }
+        }
+        claim
+    }
+
+    /// The classic group that this one becomes, and the records of that; none where it cannot. Who has
+    /// not given up yet what it has is said to have it: another member may come at any time that makes
+    /// this a consumer group again, and finds there what is free. (Kafka writes the target.)
     pub(in crate::group) fn downgraded(&self, turn: &Turn<'_>) -> Option<(Classic, Batch)> {
         let migrants = self.members.iter().map(|(id, member)| {
             let guest = member.profile.guest.as_ref()?;
             let metadata = guest.protocols.first().map_or(&[][..], |(_, metadata)| metadata);
-            let target = self.targets.get(id).into_iter().flatten();
-            let target = target.map(|(topic, ids)| (*topic, ids.iter().copied().collect()));
-            let assigned = by_name(turn.topics, target);
+            let claim = self.claim_of(id, member).into_iter();
+            let claim = claim.map(|(topic, ids)| (topic, ids.into_iter().collect()));
+            let assigned = by_name(turn.topics, claim);
             let assignment = crate::group::subscription::write_assignment(metadata, &assigned);
             Some((migrant(id, member, guest), assignment))
         });

@@ -303,6 +303,24 @@ fn a_group_goes_back_when_only_guests_are_left() {
 }
 
 #[test]
+fn what_a_guest_has_not_given_up_is_its_own_over_both_changes() {
+    let mut world = World::with_t(4);
+    world.classic(&[0, 1, 2, 3]);
+    world.says(first("b")).expect("an upgrade");
+    let group = world.shard.describe_consumer("g").expect("a consumer group");
+    assert_eq!(group.members[0].target[0].1.len(), 2, "half is to be another's");
+    // The guest has not heard of it when the group goes back, and changes again.
+    world.says(next("b", -1)).expect("it leaves");
+    assert_eq!(world.kind(), ("classic", "PreparingRebalance"));
+    let told = world.says(first("c")).expect("an upgrade");
+    assert_eq!(told.assignment, Some(vec![]));
+    let told = world.says(next("c", told.epoch)).expect("it stays");
+    assert_eq!(told.assignment, None);
+    let group = world.shard.describe_consumer("g").expect("a consumer group");
+    assert_eq!(group.members[0].assignment, [(TOPIC, vec![0, 1, 2, 3])]);
+}
+
+#[test]
 fn guests_are_not_taken_in_where_no_group_changes() {
     let consumer = ConsumerSettings { migration: MigrationPolicy::Disabled, ..settings().consumer };
     let mut world = World::with(GroupSettings { consumer, ..settings() });
