@@ -159,6 +159,12 @@ pub(crate) enum Event {
     },
     /// A member was told what it has.
     Told(Told),
+    /// A member of the classic protocol is about to join. A group of KIP-848 takes in one that it has
+    /// forgotten, as Kafka does: what holds of the former need not hold of the new one.
+    Joins {
+        /// Which.
+        member: u64,
+    },
     /// A member has something no more, by its own account.
     GaveUp {
         /// Which.

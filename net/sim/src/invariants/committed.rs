@@ -81,3 +81,53 @@ impl Known {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::primitives::Uuid;
+
+    const PLACE: Place = Place { topic: Uuid::ZERO, partition: 0 };
+
+    fn sent(offset: i64, reign: u64) -> Event {
+        Event::CommitSent { group: "g".to_owned(), place: PLACE, offset, reign }
+    }
+
+    fn kept(offset: i64, reign: u64) -> Event {
+        Event::Committed { group: "g".to_owned(), place: PLACE, offset, reign }
+    }
+
+    fn fetched(offset: i64, sent_ms: u64) -> Event {
+        let sent = Duration::from_millis(sent_ms);
+        Event::OffsetFetched { group: "g".to_owned(), place: PLACE, sent, offset }
+    }
+
+    /// An event every 10 ms.
+    fn violations(events: Vec<Event>) -> usize {
+        let events = (1..).map(|n| Duration::from_millis(10 * n)).zip(events).collect();
+        let mut report = Report { invariant: "committed", found: Vec::new() };
+        check(&History { events, ..History::default() }, &mut report);
+        report.found.len()
+    }
+
+    #[test]
+    fn what_was_acknowledged_is_told() {
+        let two = || vec![sent(1, 1), kept(1, 1), sent(2, 2), kept(2, 2)];
+        assert_eq!(violations([two(), vec![fetched(2, 45)]].concat()), 0);
+        assert_eq!(violations([two(), vec![fetched(1, 45)]].concat()), 1);
+        assert_eq!(violations([two(), vec![fetched(1, 35)]].concat()), 0, "asked before");
+        assert_eq!(violations([two(), vec![fetched(3, 45)]].concat()), 1, "never sent");
+    }
+
+    #[test]
+    fn a_late_commit_counts_in_its_own_reign_alone() {
+        let late = |reign| vec![sent(1, 1), sent(2, reign), kept(2, reign), fetched(1, 35)];
+        assert_eq!(violations(late(1)), 0);
+        assert_eq!(violations(late(2)), 1);
+        // Whoever comes next goes on from there.
+        let goes_on =
+            vec![sent(5, 1), sent(9, 1), kept(9, 1), fetched(5, 35), sent(6, 2), kept(6, 2)];
+        assert_eq!(violations([goes_on.clone(), vec![fetched(6, 65)]].concat()), 0);
+        assert_eq!(violations([goes_on, vec![fetched(5, 65)]].concat()), 1);
+    }
+}

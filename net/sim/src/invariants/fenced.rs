@@ -43,3 +43,33 @@ pub(super) fn check(history: &History, report: &mut Report) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::primitives::Uuid;
+
+    #[test]
+    fn a_commit_to_what_is_anothers_is_seen() {
+        let place = Place { topic: Uuid::ZERO, partition: 0 };
+        let told = |member: u64, asked: u64| {
+            let (group, asked) = ("g".to_owned(), Duration::from_millis(asked));
+            let has = vec![(place, member)];
+            Event::Told(Told { group, member, asked, generation: 0, alike: false, has })
+        };
+        let (group, offset, reign) = ("g".to_owned(), 1, 1);
+        let sent = Event::CommitSent { group: group.clone(), place, offset, reign };
+        let done = Event::Committed { group, place, offset, reign };
+        let violations = |events: [&Event; 4]| {
+            let events = events.into_iter().cloned();
+            let events = (1..).map(|n| Duration::from_millis(10 * n)).zip(events).collect();
+            let mut report = Report { invariant: "fenced", found: Vec::new() };
+            check(&History { events, ..History::default() }, &mut report);
+            report.found.len()
+        };
+        assert_eq!(violations([&told(1, 5), &told(2, 15), &sent, &done]), 1);
+        assert_eq!(violations([&told(1, 5), &told(2, 5), &sent, &done]), 0, "which comes first?");
+        assert_eq!(violations([&told(1, 5), &sent, &told(2, 25), &done]), 0, "it was sent before");
+        assert_eq!(violations([&told(1, 5), &told(1, 15), &sent, &done]), 0);
+    }
+}

@@ -40,6 +40,10 @@ pub(super) fn check(history: &History, report: &mut Report) {
                     }
                 }
             }
+            Event::Joins { member } => {
+                known.robbed.remove(member);
+                known.epochs.remove(member);
+            }
             Event::Vouched { member, asked } => known.vouched(*member, *asked, report),
             _ => {}
         }
@@ -109,5 +113,54 @@ impl<'a> Known<'a> {
             }
             !was_member
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::primitives::Uuid;
+
+    const PLACE: Place = Place { topic: Uuid::ZERO, partition: 0 };
+
+    fn told(member: u64, asked_ms: u64, generation: i32, alike: bool) -> Event {
+        let (group, asked) = ("g".to_owned(), Duration::from_millis(asked_ms));
+        let has = vec![(PLACE, member)];
+        Event::Told(Told { group, member, asked, generation, alike, has })
+    }
+
+    fn vouched(member: u64, asked_ms: u64) -> Event {
+        Event::Vouched { member, asked: Duration::from_millis(asked_ms) }
+    }
+
+    /// An event every 10 ms.
+    fn violations(events: Vec<Event>) -> usize {
+        let events = (1..).map(|n| Duration::from_millis(10 * n)).zip(events).collect();
+        let mut report = Report { invariant: "owned", found: Vec::new() };
+        check(&History { events, ..History::default() }, &mut report);
+        report.found.len()
+    }
+
+    #[test]
+    fn a_partition_of_a_member_is_not_anothers() {
+        let both = vec![told(1, 5, 1, false), told(2, 15, 2, false)];
+        assert_eq!(violations(both.clone()), 0, "the first one may be none by then");
+        assert_eq!(violations([both.clone(), vec![vouched(1, 19)]].concat()), 0, "it was one then");
+        assert_eq!(violations([both.clone(), vec![vouched(1, 25)]].concat()), 1);
+        let given_up = Event::GaveUp { member: 1, places: vec![PLACE] };
+        let between = [&both[..1], &[given_up], &both[1..], &[vouched(1, 35)]].concat();
+        assert_eq!(violations(between), 0);
+        // The second one's answer may be older than the first one's.
+        let crossed = vec![told(1, 5, 1, false), told(2, 9, 2, false), vouched(1, 25)];
+        assert_eq!(violations(crossed), 0);
+    }
+
+    #[test]
+    fn a_generation_has_one_owner_and_none_comes_again() {
+        assert_eq!(violations(vec![told(1, 5, 3, true), told(2, 5, 3, true)]), 1);
+        assert_eq!(violations(vec![told(1, 5, 3, false), told(1, 15, 2, false)]), 1);
+        assert_eq!(violations(vec![told(1, 5, 3, true), told(2, 15, 2, true)]), 1);
+        assert_eq!(violations(vec![told(1, 5, 3, true), told(2, 9, 2, true)]), 0);
+        assert_eq!(violations(vec![told(1, 5, 3, false), told(2, 15, 2, false)]), 0);
     }
 }

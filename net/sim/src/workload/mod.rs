@@ -43,6 +43,8 @@ pub(crate) struct Scene {
     pub(crate) operations: Cell<u32>,
     pub(crate) operations_max: u32,
     attempts: Cell<u32>,
+    /// How much longer clients think than they would.
+    pub(crate) leisure: Cell<u64>,
     /// Clients that have not ended.
     pub(crate) busy: Cell<usize>,
     offers: RefCell<BTreeSet<ApiKey>>,
@@ -81,6 +83,7 @@ impl Scene {
             operations: Cell::new(0),
             operations_max,
             attempts: Cell::new(0),
+            leisure: Cell::new(1),
             busy: Cell::new(0),
             offers: RefCell::default(),
             members: RefCell::default(),
@@ -195,7 +198,7 @@ impl Client {
     /// Waits a little, as clients do between requests.
     pub(crate) async fn think(&mut self) {
         let most = *self.rng.pick(&[50, 500, 500, 3_000, 10_000]);
-        let micros = self.rng.below(most);
+        let micros = self.rng.below(most) * self.scene.leisure.get();
         self.scene.rt.sleep(Duration::from_micros(micros)).await;
     }
 

@@ -1,6 +1,9 @@
 //! The classic protocol, eager: who joins again has given up everything before. The same in a group
 //! of KIP-848, as a guest.
 
+use std::rc::Rc;
+use std::time::Duration;
+
 use wire::error_code::ErrorCode;
 use wire::msg::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use wire::msg::join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
@@ -9,6 +12,7 @@ use wire::msg::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment, SyncGr
 use wire::primitives::Uuid;
 
 use super::{Member, SHARED, text};
+use crate::history::Event;
 
 /// A generation, as JoinGroup tells it.
 struct Joined {
@@ -22,11 +26,12 @@ impl Member {
     /// Joins, and asks for what it is to have.
     pub(super) async fn join(&mut self, topic: Uuid, partitions: i32) {
         self.give_up_all();
-        let millis = |time: std::time::Duration| i32::try_from(time.as_millis()).expect("short");
+        self.client.scene.note(Event::Joins { member: self.number });
+        let millis = |time: Duration| i32::try_from(time.as_millis()).expect("short");
         let (session, rebalance) = (self.crew.pace.session, self.crew.pace.rebalance);
         let metadata = text::subscription(SHARED);
         let protocol = JoinGroupRequestProtocol { name: PROTOCOL, metadata: &metadata };
-        let crew = std::rc::Rc::clone(&self.crew);
+        let crew = Rc::clone(&self.crew);
         let id = self.id.clone();
         let request = JoinGroupRequest {
             group_id: &crew.group,
@@ -72,7 +77,7 @@ impl Member {
         let assignments = shares
             .iter()
             .map(|(member_id, assignment)| SyncGroupRequestAssignment { member_id, assignment });
-        let (crew, id) = (std::rc::Rc::clone(&self.crew), self.id.clone());
+        let (crew, id) = (Rc::clone(&self.crew), self.id.clone());
         let request = SyncGroupRequest {
             group_id: &crew.group,
             generation_id: joined.generation,
@@ -112,7 +117,7 @@ impl Member {
 
     /// Says that it is alive. Asked to join again, it notes how far it has come first, or not.
     pub(super) async fn beat_classic(&mut self, topic: Uuid) {
-        let crew = std::rc::Rc::clone(&self.crew);
+        let crew = Rc::clone(&self.crew);
         let id = self.id.clone();
         let request = HeartbeatRequest {
             group_id: &crew.group,
@@ -120,10 +125,16 @@ impl Member {
             member_id: &id,
             ..HeartbeatRequest::default()
         };
+        let asked = self.client.scene.now();
         let answer = self.client.ask(4, &request, |cur, version| {
             Ok(ErrorCode(HeartbeatResponse::decode(cur, version)?.error_code))
         });
-        match answer.await {
+        let code = answer.await;
+        // While the groups are loaded, all is well with any heartbeat.
+        if code != Some(ErrorCode::NONE) {
+            self.take_for_proof(asked, code);
+        }
+        match code {
             Some(ErrorCode::NONE) => self.beat_at = self.client.scene.now() + crew.pace.beat,
             Some(ErrorCode::REBALANCE_IN_PROGRESS) => {
                 if self.client.rng.one_in(2) {

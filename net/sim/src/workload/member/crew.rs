@@ -36,6 +36,8 @@ pub(super) struct Pace {
     pub(super) beat: Duration,
     /// How long the group waits for a member in a rebalance.
     pub(super) rebalance: Duration,
+    /// How long a group of KIP-848 goes on with an assignment at least.
+    pub(super) assignment: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,11 +59,12 @@ impl Crews {
     /// Those of the run with this seed; in many runs there are none.
     pub(crate) fn draw(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ APART);
-        let session_ms = *rng.pick(&[60, 150, 400]);
+        let session_ms = *rng.pick(&[30, 60, 150]);
         let pace = Pace {
             session: Duration::from_millis(session_ms),
             beat: Duration::from_millis(session_ms / rng.between(4, 10)),
             rebalance: Duration::from_millis(session_ms * rng.between(1, 3)),
+            assignment: Duration::from_millis(*rng.pick(&[0, 20, 200])),
         };
         let partitions = i32::try_from(rng.between(3, 6)).expect("few");
         let count = if rng.one_in(RUNS_WITH_MEMBERS_ONE_IN) { rng.between(1, 2) } else { 0 };
@@ -83,7 +86,6 @@ impl Crews {
         }
         let millis = |time: Duration| time.as_millis();
         let delay = *self.rng.pick(&[0, 20, 100]);
-        let interval = *self.rng.pick(&[0, 20, 300]);
         vec![
             "group.min.session.timeout.ms=1".to_owned(),
             "group.consumer.min.session.timeout.ms=1".to_owned(),
@@ -91,13 +93,16 @@ impl Crews {
             format!("group.initial.rebalance.delay.ms={delay}"),
             format!("group.consumer.session.timeout.ms={}", millis(self.pace.session)),
             format!("group.consumer.heartbeat.interval.ms={}", millis(self.pace.beat)),
-            format!("group.consumer.assignment.interval.ms={interval}"),
+            format!("group.consumer.assignment.interval.ms={}", millis(self.pace.assignment)),
         ]
     }
 
     /// Starts the members.
     pub(crate) fn start(&mut self, scene: &Rc<Scene>) {
         let mut founds = true;
+        if !self.crews.is_empty() {
+            scene.leisure.set(LEISURE);
+        }
         for (crew, size) in std::mem::take(&mut self.crews) {
             let crew = Rc::new(crew);
             for _ in 0..size {
@@ -133,4 +138,6 @@ impl Pace {
 
 /// Enough to find what there is to find in groups; the others have the time for themselves.
 const RUNS_WITH_MEMBERS_ONE_IN: u64 = 2;
+/// Where there are members, the others leave them time for some generations.
+const LEISURE: u64 = 6;
 const APART: u64 = 0x6d65_6d62_6572_7321;

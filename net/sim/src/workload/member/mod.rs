@@ -118,9 +118,9 @@ impl Member {
             _ if self.calm => self.commit_some(topic).await,
             0 => self.leave().await,
             1 => self.die().await,
-            2 => self.oversleep(topic).await,
-            3..=4 => self.look(topic, partitions).await,
-            5..=19 => self.commit_some(topic).await,
+            2..=3 => self.oversleep(topic).await,
+            4..=7 => self.look(topic, partitions).await,
+            8..=27 => self.commit_some(topic).await,
             _ => self.rest().await,
         }
     }
@@ -211,9 +211,12 @@ impl Member {
         self.beat_at = self.client.scene.now() + self.crew.pace.beat;
     }
 
-    /// The group has answered what was asked then as it answers a member.
-    fn vouched(&self, asked: Duration) {
-        self.client.scene.note(Event::Vouched { member: self.number, asked });
+    /// Whether the group has answered what was asked then as it answers a member alone.
+    fn take_for_proof(&self, asked: Duration, code: Option<ErrorCode>) {
+        use ErrorCode as E;
+        if let Some(E::NONE | E::ILLEGAL_GENERATION | E::REBALANCE_IN_PROGRESS) = code {
+            self.client.scene.note(Event::Vouched { member: self.number, asked });
+        }
     }
 
     fn give_up_all(&mut self) {

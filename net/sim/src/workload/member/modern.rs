@@ -50,7 +50,7 @@ impl Member {
                 (self.modern.tells_owned, self.modern.tells_all) = (false, false);
                 self.epoch = told.epoch;
                 self.beat_at = self.client.scene.now() + self.crew.pace.beat;
-                self.vouched(asked);
+                self.take_for_proof(asked, Some(told.code));
                 if let Some(assignment) = told.assignment {
                     self.take(topic, asked, assignment);
                 }

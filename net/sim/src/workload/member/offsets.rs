@@ -34,9 +34,7 @@ impl Member {
         let committer = Committer { generation: self.epoch, member: &self.id, reign };
         let commit = Commit { group: &self.crew.group, committer, place, offset: next };
         let code = self.client.commit(&commit).await;
-        if code == Some(ErrorCode::NONE) {
-            self.vouched(asked);
-        }
+        self.take_for_proof(asked, code);
         self.take_refusal(code).await;
     }
 

@@ -67,7 +67,9 @@ impl Rest {
             self.board = board.to_vec();
             self.since = scene.now();
         }
-        scene.now() - self.since > member.crew.pace.beat * HEARTBEATS
+        // A new assignment may be due.
+        let pace = member.crew.pace;
+        scene.now() - self.since > pace.assignment + pace.beat * HEARTBEATS
     }
 }
 

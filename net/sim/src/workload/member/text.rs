@@ -54,3 +54,17 @@ fn put_name(out: &mut Vec<u8>, name: &str) {
 const VERSION: i16 = 1;
 /// Length of bytes that are none.
 const NONE: i32 = -1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assignments_are_read_as_written() {
+        assert_eq!(partitions(&assignment("t", &[3, 1])), Ok(BTreeSet::from([1, 3])));
+        assert_eq!(partitions(&[]), Ok(BTreeSet::new()));
+        assert!(partitions(&assignment("t", &[3])[..14]).is_err());
+        let said = b"\0\x01\0\0\0\x01\0\x01t\xff\xff\xff\xff\0\0\0\0";
+        assert_eq!(subscription("t"), said);
+    }
+}
