@@ -158,7 +158,6 @@ impl Client {
             member_id: who.map(|(member, _)| member),
             member_epoch: who.map_or(-1, |(_, epoch)| epoch),
             topics: Some(vec![topic].into()),
-            ..OffsetFetchRequestGroup::default()
         };
         let request =
             OffsetFetchRequest { groups: vec![asked].into(), ..OffsetFetchRequest::default() };
