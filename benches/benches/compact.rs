@@ -1,7 +1,8 @@
 //! Compaction of a partition on a real core and a real disk, that of the build directory.
 //!
 //! Each pass finds 64 MiB of new records of 100 bytes with one of 100 000 keys, beside what the pass
-//! before left. `alone` has the core to itself but for the half that compaction leaves others.
+//! before left. `alone` has the core to itself but for what compaction leaves others:
+//! more than half.
 
 use std::time::{Duration, Instant};
 

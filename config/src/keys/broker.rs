@@ -116,7 +116,7 @@ keys! {
             "Memory over all cores, taken while a log is compacted, for its keys: 32 bytes each. A log with more of them is compacted in several passes.";
         "log.cleaner.io.max.bytes.per.second" log_cleaner_io_max_bytes_per_second: Double = 1.7976931348623157e308,
             dynamic,
-            "Most bytes per second that compaction reads and writes, over all cores; whatever it says, compaction takes half of a core's time at most.";
+            "Most bytes per second that compaction reads and writes, over all cores; whatever it says, compaction takes an eighth of a core's time, and more only for logs of which over half are dirty or that are overdue: up to half.";
         "replica.alter.log.dirs.io.max.bytes.per.second" replica_alter_log_dirs_io_max_bytes_per_second: Bytes = 9_223_372_036_854_775_807,
             min(0), dynamic,
             "Most bytes per second that are copied of partitions on their way from one log directory to another, over all cores; whatever it says, that takes half of a core's time at most.";

@@ -26,6 +26,7 @@ mod txns;
 use std::rc::Rc;
 
 pub use pace::{Cleaner, CleanerLimits, Pace};
+use pace::{SHARE_MAX, SHARE_MIN};
 
 use super::Log;
 use super::reader::Held;
@@ -64,6 +65,17 @@ impl Filth {
     #[must_use]
     pub fn ratio(&self) -> f64 {
         self.dirty_bytes as f64 / (self.clean_bytes + self.dirty_bytes).max(1) as f64
+    }
+
+    /// The share of a core's time that cleaning it is worth. Who appends feels what compaction
+    /// takes, and a pass costs less for each byte the dirtier the log is: so it starts low and rises
+    /// with the dirt, up to where the log cannot grow faster than it is cleaned.
+    fn share(&self) -> f64 {
+        if self.overdue {
+            return SHARE_MAX;
+        }
+        let urgency = (self.ratio() - PATIENT_RATIO) / (URGENT_RATIO - PATIENT_RATIO);
+        SHARE_MIN + urgency.clamp(0.0, 1.0) * (SHARE_MAX - SHARE_MIN)
     }
 }
 
@@ -180,6 +192,7 @@ impl Log {
         now_ms: i64,
     ) -> Result<Cleaned, LogError> {
         let (rt, first) = (&self.site.cx.rt, filth.first_dirty);
+        cleaner.pace.set_share(filth.share());
         let keys = u64::try_from(filth.end - first).unwrap_or(0);
         let mut pass = Pass {
             cleaner,
@@ -461,5 +474,27 @@ impl Log {
     }
 }
 
+/// A log with this share of dirty bytes, or a smaller one, may be cleaned slowly.
+const PATIENT_RATIO: f64 = 0.5;
+/// One with this share is cleaned as fast as may be.
+const URGENT_RATIO: f64 = 0.9;
 /// What a batch may open to: far more than any that a producer may send.
 const OPENED_BYTES_MAX: usize = 256 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(dirty_bytes: u64, overdue: bool) -> f64 {
+        let clean_bytes = 1_000 - dirty_bytes;
+        Filth { first_dirty: 0, end: 1, clean_bytes, dirty_bytes, overdue }.share()
+    }
+
+    #[test]
+    fn a_log_gets_more_of_the_core_the_dirtier_it_is() {
+        assert_eq!([share(10, false), share(500, false)], [SHARE_MIN; 2]);
+        assert!(share(500, false) < share(501, false) && share(899, false) < share(900, false));
+        assert_eq!([share(900, false), share(1_000, false)], [SHARE_MAX; 2]);
+        assert_eq!(share(10, true), SHARE_MAX, "overdue");
+    }
+}

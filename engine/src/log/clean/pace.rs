@@ -26,6 +26,8 @@ pub struct Cleaner {
 pub struct Pace {
     rt: Rt,
     bytes_per_second: Cell<f64>,
+    /// Of the core's time.
+    share: Cell<f64>,
     /// When what was read and written so far is paid for.
     paid_at: Cell<Instant>,
     worked: Cell<Duration>,
@@ -60,6 +62,7 @@ impl Pace {
         Self {
             rt: rt.clone(),
             bytes_per_second: Cell::new(bytes_per_second),
+            share: Cell::new(SHARE_MAX),
             paid_at: Cell::new(rt.now()),
             worked: Cell::default(),
         }
@@ -70,9 +73,14 @@ impl Pace {
         self.bytes_per_second.set(bytes_per_second);
     }
 
+    /// Takes `share` of the core's time from now on, of the half at most that may go here.
+    pub(in crate::log) fn set_share(&self, share: f64) {
+        self.share.set(share.clamp(SHARE_MIN, SHARE_MAX));
+    }
+
     /// Lets others have the core, and the disk, as long as is due after `bytes` of input and output
-    /// and the work since `began`: at most half of the core's time goes here, in slices that nobody
-    /// who waits for the core feels.
+    /// and the work since `began`: no more than the share of the core's time goes here, in slices
+    /// that nobody who waits for the core feels.
     pub(in crate::log) async fn breathe(&self, bytes: usize, began: Instant) {
         let now = self.rt.now();
         let price = Duration::try_from_secs_f64(bytes as f64 / self.bytes_per_second.get());
@@ -82,13 +90,18 @@ impl Pace {
         self.worked.set(worked);
         if worked >= SLICE || paid_at > now + SLICE {
             self.worked.set(Duration::ZERO);
-            self.rt.sleep_until(paid_at.max(now + worked)).await;
+            let rest = worked.mul_f64(1.0 / self.share.get() - 1.0);
+            self.rt.sleep_until(paid_at.max(now + rest)).await;
         } else {
             self.rt.turn().await;
         }
     }
 }
 
+/// Of a core's time, for what can wait no longer, and where no share is set.
+pub(super) const SHARE_MAX: f64 = 0.5;
+/// Of a core's time, for what can wait.
+pub(super) const SHARE_MIN: f64 = 0.125;
 /// Work at a stretch.
 const SLICE: Duration = Duration::from_micros(100);
 /// A minute for one batch: a rate that is next to nothing is still one.
