@@ -51,7 +51,7 @@ pub(super) fn check(history: &History, report: &mut Report) {
                 }
                 let known = known.entry((group, *place)).or_default();
                 let most = if known.sent == 0 { -1 } else { known.sent };
-                let gone_back = known.went_back(*sent, *offset);
+                let gone_back = known.went_back(*sent, *at, *offset);
                 if gone_back.is_some() || *offset > most {
                     report.violated(format!(
                         "{group} is at {offset} in {place}, after {} was acknowledged and {most} \
@@ -66,18 +66,17 @@ pub(super) fn check(history: &History, report: &mut Report) {
 }
 
 impl Known {
-    /// From where, if it may not have.
-    fn went_back(&mut self, asked: Duration, offset: i64) -> Option<i64> {
+    /// From where, if it may not have: between when it was asked for and when it was `told`.
+    fn went_back(&mut self, asked: Duration, told: Duration, offset: i64) -> Option<i64> {
         let is_before = |it: &&Acknowledged| it.at <= asked && it.offset > offset;
         let before = || self.acknowledged.iter().filter(is_before);
         let highest = before().map(|it| it.offset).max()?;
         let late = self.unanswered.iter().filter(|(late, _)| *late == offset);
         let mut late = late.filter(|(_, reign)| before().all(|it| it.reign == *reign));
-        if late.next().is_none() {
-            return Some(highest);
-        }
-        // Whoever is told this goes on from here.
+        let Some(&(_, reign)) = late.next() else { return Some(highest) };
+        // Whoever is told this goes on from here, and nobody from before it.
         self.acknowledged.retain(|it| !is_before(&it));
+        self.acknowledged.push(Acknowledged { at: told, offset, reign });
         None
     }
 }
@@ -129,5 +128,7 @@ mod tests {
             vec![sent(5, 1), sent(9, 1), kept(9, 1), fetched(5, 35), sent(6, 2), kept(6, 2)];
         assert_eq!(violations([goes_on.clone(), vec![fetched(6, 65)]].concat()), 0);
         assert_eq!(violations([goes_on, vec![fetched(5, 65)]].concat()), 1);
+        let back = vec![sent(5, 1), sent(9, 1), kept(9, 1), fetched(5, 35), fetched(-1, 45)];
+        assert_eq!(violations(back), 1, "the late one was told");
     }
 }
