@@ -75,6 +75,7 @@ metrics! {
         reads_from_disk: Counter "Reads of batches that waited for the disk; the others were served from memory",
         cold_reads: Counter "Windows of older data read from disk",
         segments_rolled: Counter "Segments begun",
+        roll_time: Histogram "For which a log takes no appends while its next segment is begun",
         segments_deleted: Counter "Segments that retention let go",
         cleanings: Counter "Passes of compaction over a log",
         cleaner_read_bytes: Counter "Bytes that compaction read",

@@ -142,6 +142,7 @@ impl Log {
     /// segment that has a successor for whole.
     pub(crate) async fn roll(self: &Rc<Self>) -> Result<(), LogError> {
         self.clear_leftover().await?;
+        let (began, metrics) = (self.site.cx.rt.now(), &self.site.cx.metrics);
         let (old, appender) = (self.active(), self.appender());
         appender.drain().await?;
         if let Err(error) = appender.trim().await {
@@ -176,7 +177,8 @@ impl Log {
         drop(state);
         old.unpin(&self.site.cx);
         self.note_change();
-        self.site.cx.metrics.segments_rolled.inc();
+        metrics.segments_rolled.inc();
+        metrics.roll_time.record(self.site.cx.rt.now() - began);
         self.site.dir().checkpoint_soon();
         Ok(())
     }
