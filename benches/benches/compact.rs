@@ -2,7 +2,7 @@
 //!
 //! Each pass finds 64 MiB of new records of 100 bytes with one of 100 000 keys, beside what the pass
 //! before left. `alone` has the core to itself but for what compaction leaves others:
-//! more than half.
+//! half of it at least.
 
 use std::time::{Duration, Instant};
 

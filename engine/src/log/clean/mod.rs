@@ -69,7 +69,7 @@ impl Filth {
 
     /// The share of a core's time that cleaning it is worth. Who appends feels what compaction
     /// takes, and a pass costs less for each byte the dirtier the log is: so it starts low and rises
-    /// with the dirt, up to where the log cannot grow faster than it is cleaned.
+    /// with the dirt, to keep up with a log that is written to fast.
     fn share(&self) -> f64 {
         if self.overdue {
             return SHARE_MAX;
