@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 /// Futures that wait until a growing number passes theirs; woken in the order of their numbers.
@@ -102,6 +103,9 @@ pub(crate) struct FifoLock {
 /// Holds a [`FifoLock`] until dropped.
 pub(crate) struct FifoGuard<'a>(&'a FifoLock);
 
+/// As [`FifoGuard`], together with the lock.
+pub(crate) struct OwnedFifoGuard(Rc<FifoLock>);
+
 impl FifoLock {
     /// Waits for the turn. The place in the queue is taken at the first poll.
     pub(crate) fn lock(&self) -> Turn<'_> {
@@ -115,6 +119,12 @@ impl FifoLock {
         }
         self.holder.set(Some(self.take_ticket()));
         Some(FifoGuard(self))
+    }
+
+    /// As [`FifoLock::lock`], for a holder that outlives the caller.
+    pub(crate) async fn lock_owned(self: &Rc<Self>) -> OwnedFifoGuard {
+        std::mem::forget(self.lock().await);
+        OwnedFifoGuard(Rc::clone(self))
     }
 
     fn take_ticket(&self) -> u64 {
@@ -176,6 +186,12 @@ impl Drop for Turn<'_> {
 }
 
 impl Drop for FifoGuard<'_> {
+    fn drop(&mut self) {
+        self.0.pass_on();
+    }
+}
+
+impl Drop for OwnedFifoGuard {
     fn drop(&mut self) {
         self.0.pass_on();
     }

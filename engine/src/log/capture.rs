@@ -8,17 +8,18 @@ use super::checkpoint::{Entry, LastBatch};
 use super::dir::{Positions, TopicPartition};
 use super::index::{OffsetIndex, TimeIndex};
 use super::segment::Segment;
-use super::{FileKind, Log};
+use super::{FileKind, Log, State};
 use crate::batch::header::{BatchHeader, HEADER_BYTES};
 use crate::buf::BLOCK;
 use crate::error::LogError;
 use crate::rt::{File, OpenMode};
+use crate::waiters::FifoGuard;
 
 impl Log {
     /// Everything known as of now, once it is synced: `None` when nothing changed since the last
     /// time, or when the log fails meanwhile.
     pub(crate) async fn capture(self: &Rc<Self>) -> Option<Entry> {
-        let turn = self.turn.lock().await;
+        let (turn, files) = self.turn_and_files().await;
         if self.check_open().is_err() || !self.changed_since_capture() {
             return None;
         }
@@ -28,7 +29,6 @@ impl Log {
         let tails = segment.index_tails();
         let txns = segment.txns_to_save();
         let pages = segment.pages_to_save();
-        let files = self.files.lock().await;
         drop(turn);
         appender.sync_through(entry.position).await.ok()?;
         if let Some(txns) = txns {
@@ -44,6 +44,21 @@ impl Log {
         drop(files);
         self.set_captured(captured);
         Some(entry)
+    }
+
+    /// Both locks. After a roll that of the files is held for long, and appends are not to wait
+    /// for it.
+    async fn turn_and_files(&self) -> (FifoGuard<'_>, FifoGuard<'_>) {
+        for _ in 0..FREE_LOOKS {
+            drop(self.files.lock().await);
+            let turn = self.turn.lock().await;
+            if let Some(files) = self.files.try_lock() {
+                return (turn, files);
+            }
+        }
+        // It rolls all the time.
+        let turn = self.turn.lock().await;
+        (turn, self.files.lock().await)
     }
 
     /// The entry of a log whose everything is synced and written.
@@ -101,8 +116,7 @@ impl Log {
     pub(crate) fn positions(&self) -> Positions {
         let state = self.state.borrow();
         Positions {
-            // Kafka knows of no journal.
-            recovery_point: state.appender.progress().in_file,
+            recovery_point: recovery_point(&state),
             high_watermark: self.high_watermark.get(),
             log_start: state.log_start,
             cleaned_through: self.cleaned_through.get(),
@@ -135,6 +149,15 @@ impl Log {
         segment.set_saved(tails.entries);
         Ok(())
     }
+}
+
+/// The offset below which Kafka need not look: it knows of no journal, and takes what stands
+/// beside a segment there for complete.
+fn recovery_point(state: &State) -> i64 {
+    let before = state.segments.range(..state.active.base).next_back();
+    let unsaved = before.filter(|(_, segment)| segment.is_unsaved()).map(|(base, _)| *base);
+    let in_file = state.appender.progress().in_file;
+    unsaved.map_or(in_file, |base| base.min(in_file))
 }
 
 /// The parts of both index files that are not on disk yet, from a block's border on.
@@ -203,3 +226,6 @@ impl LastBatch {
         Self { position, base_offset: header.base_offset.0, crc: header.crc }
     }
 }
+
+/// How often a checkpoint looks for a moment in which a log writes no files beside its segments.
+const FREE_LOOKS: usize = 8;

@@ -29,7 +29,8 @@ impl Log {
         active.finish_time_index();
         active.close_sidecar();
         self.save_segment(&active).await;
-        self.save_snapshot(self.log_end()).await;
+        let producers = self.producers(|producers| producers.snapshot());
+        self.save_snapshot(self.log_end(), &producers).await;
         self.save_epochs().await;
         self.site.dir().unregister(self, Some(self.entry_now()));
         self.state.borrow_mut().closed = true;
@@ -148,11 +149,10 @@ impl Log {
         saved
     }
 
-    /// Writes the producers' state as of `offset`, which is the log's end now.
-    pub(super) async fn save_snapshot(&self, offset: i64) {
-        let bytes = self.producers(|producers| producers.snapshot());
+    /// Writes the producers' state as of `offset`.
+    pub(super) async fn save_snapshot(&self, offset: i64, producers: &[u8]) {
         let path = FileKind::Snapshot.path(&self.site.path(), offset);
-        if let Err(error) = self.site.cx.rt.replace_file(&path, &bytes).await {
+        if let Err(error) = self.site.cx.rt.replace_file(&path, producers).await {
             tracing::warn!(path = %path.display(), %error, "cannot write a producer snapshot");
         }
     }

@@ -57,7 +57,7 @@ pub(crate) use reader::Want;
 use recovery::Leftover;
 pub use recovery::Report as RecoveryReport;
 pub use scrub::ScrubPace;
-use segment::Segment;
+pub(crate) use segment::Segment;
 pub use shelf::ShelfLimits;
 pub(crate) use write::Load;
 
@@ -82,8 +82,9 @@ pub(crate) struct Log {
     pub(crate) shape: FifoLock,
     /// Held by whoever appends, rolls, truncates, trims or closes.
     pub(crate) turn: FifoLock,
-    /// Held by whoever writes the files beside the segments; taken after `turn`.
-    files: FifoLock,
+    /// Held by whoever writes the files beside the segments, after a roll for longer than `turn`;
+    /// taken after that.
+    files: Rc<FifoLock>,
     state: RefCell<State>,
     config: RefCell<Rc<TopicConfig>>,
     /// Told when `progress` moved or the log failed.

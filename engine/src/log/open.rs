@@ -188,7 +188,7 @@ async fn assemble(site: Site, spec: &LogSpec, mut found: Recovered) -> Result<Rc
             site,
             shape: FifoLock::default(),
             turn: FifoLock::default(),
-            files: FifoLock::default(),
+            files: Rc::default(),
             high_watermark: Cell::new(found.high_watermark),
             intended_start: Cell::new(found.log_start),
             changes: Cell::new(1),

@@ -39,6 +39,8 @@ impl Log {
             }
         }
         segments.truncate(gone);
+        // What is still being written beside one of them would come back under its old name.
+        let _files = self.files.lock().await;
         for segment in &segments {
             self.remove_segment(segment).await?;
         }
@@ -133,6 +135,7 @@ impl Log {
         self.abandon();
         let _shape = self.shape.lock().await;
         let _turn = self.turn.lock().await;
+        let _files = self.files.lock().await;
         let rt = &self.site.cx.rt;
         // It may have moved while the locks were waited for.
         let (from, dir) = (self.site.path(), self.site.dir());

@@ -79,6 +79,8 @@ pub(crate) struct Segment {
     used: Cell<Instant>,
     /// Appended to, or worked on: it keeps what it has in memory.
     pinned: Cell<bool>,
+    /// Closed, and the files beside it are still being written: the same.
+    unsaved: Cell<bool>,
     /// Its place in the core's [`Shelf`](super::shelf::Shelf).
     pub(super) shelved: Cell<u64>,
     me: Weak<Self>,
@@ -135,6 +137,7 @@ impl Segment {
             read_ends: Cell::new([u64::MAX; READERS]),
             used: Cell::new(cx.rt.now()),
             pinned: Cell::new(true),
+            unsaved: Cell::new(false),
             shelved: Cell::new(0),
             me: Weak::clone(me),
         })
@@ -257,7 +260,19 @@ impl Segment {
     }
 
     pub(super) fn is_pinned(&self) -> bool {
-        self.pinned.get()
+        self.pinned.get() || self.unsaved.get()
+    }
+
+    /// Notes whether the files beside the segment, which is closed, are still to be written.
+    pub(super) fn set_unsaved(&self, cx: &EngineCx, unsaved: bool) {
+        self.unsaved.set(unsaved);
+        if !self.is_pinned() {
+            self.unpin(cx);
+        }
+    }
+
+    pub(crate) fn is_unsaved(&self) -> bool {
+        self.unsaved.get()
     }
 
     pub(super) fn weak(&self) -> Weak<Self> {

@@ -9,6 +9,7 @@ use super::recovery::{Leftover, Report};
 use super::segment::Segment;
 use crate::batch::header::{BatchHeader, HEADER_BYTES};
 use crate::error::LogError;
+use crate::waiters::OwnedFifoGuard;
 
 /// Bytes about to be appended, as far as segments care.
 #[derive(Clone, Copy, Debug)]
@@ -139,7 +140,9 @@ impl Log {
     /// Closes the active segment and begins one at the log's end. The caller holds the lock.
     ///
     /// A segment is begun only after everything before it is synced, so recovery may take any
-    /// segment that has a successor for whole.
+    /// segment that has a successor for whole. What stands beside the old one is written while
+    /// appends go on: the lock on these files is kept until then, and recovery reads the segment
+    /// again if that was not finished.
     pub(crate) async fn roll(self: &Rc<Self>) -> Result<(), LogError> {
         self.clear_leftover().await?;
         let (began, metrics) = (self.site.cx.rt.now(), &self.site.cx.metrics);
@@ -150,6 +153,8 @@ impl Log {
         }
         let base = self.log_end();
         assert!(base > old.base || old.size() == 0, "a segment is begun behind the one before");
+        // Those of the segment before: no more than one is behind.
+        let files = self.files.lock_owned().await;
         let (fresh, next) = match self.begin_segment(base).await {
             Ok(begun) => begun,
             Err(error) if base == old.base => return Err(error),
@@ -161,12 +166,6 @@ impl Log {
                 return Err(error);
             }
         };
-        let files = self.files.lock().await;
-        old.finish_time_index();
-        old.close_sidecar();
-        self.save_segment(&old).await;
-        self.save_snapshot(base).await;
-        drop(files);
         appender.rest();
         fresh.start_txns();
         fresh.with_indexes_mut(|_| ());
@@ -175,12 +174,31 @@ impl Log {
         state.active = fresh;
         state.appender = next;
         drop(state);
-        old.unpin(&self.site.cx);
+        self.save_closed(&old, base, files);
         self.note_change();
         metrics.segments_rolled.inc();
         metrics.roll_time.record(self.site.cx.rt.now() - began);
         self.site.dir().checkpoint_soon();
         Ok(())
+    }
+
+    /// Lets the files beside `old` be written, which ended at `end` just now, and the producers'
+    /// state there.
+    fn save_closed(self: &Rc<Self>, old: &Rc<Segment>, end: i64, files: OwnedFifoGuard) {
+        old.finish_time_index();
+        old.close_sidecar();
+        old.set_unsaved(&self.site.cx, true);
+        old.unpin(&self.site.cx);
+        let producers = self.producers(|producers| producers.snapshot());
+        let (log, old) = (Rc::clone(self), Rc::clone(old));
+        let saving = async move {
+            log.save_segment(&old).await;
+            // Last: recovery takes the segments before a snapshot for done with.
+            log.save_snapshot(end, &producers).await;
+            old.set_unsaved(&log.site.cx, false);
+            drop(files);
+        };
+        self.site.cx.rt.spawn("log roll", saving).detach();
     }
 
     async fn begin_segment(

@@ -8,7 +8,7 @@ use config::TopicConfig;
 use super::kit::*;
 use super::restart::on;
 use crate::log::dir::{CleanShutdown, OwnState};
-use crate::partition::AppendOptions;
+use crate::partition::{AppendOptions, Partition};
 use crate::rt::sim::{Crash, DiskOp, SimOptions, World};
 use crate::rt::{OpenMode, Rt};
 
@@ -55,7 +55,7 @@ fn a_roll_that_fails_half_way_leaves_no_segment_and_refuses_what_comes_at_once()
 /// `stray`; all batches are still there after a start, and after another.
 fn survives_an_empty_segment(
     stray: i64,
-    leave: impl AsyncFnOnce(Rt, Rc<crate::partition::Partition>, Kit) + 'static,
+    leave: impl AsyncFnOnce(Rt, Rc<Partition>, Kit) + 'static,
 ) {
     let world = World::new(2, SimOptions::default());
     let node = world.add_node(1);
@@ -104,4 +104,85 @@ fn an_empty_segment_in_the_middle_of_another_hides_nothing() {
             clean.write(&rt, kit.dir.path()).await.expect("written");
         });
     }
+}
+
+/// Fills a segment and begins the next, which leaves the files beside the first to be written.
+async fn rolled(partition: &Rc<Partition>) -> Rc<crate::log::Segment> {
+    for tag in 0..4 {
+        let sequence = i32::try_from(tag).expect("small");
+        produce(partition, batch_at(tag, 1, 5_000, 1_000, Some((7, 0, sequence)))).await;
+    }
+    let segments = partition.log.segments_from(0);
+    assert_eq!(segments.len(), 2);
+    Rc::clone(&segments[0])
+}
+
+#[test]
+fn appends_do_not_wait_for_what_stands_beside_a_closed_segment() {
+    let world = World::new(3, SimOptions::default());
+    let node = world.add_node(1);
+    on(&world, node, async |rt| {
+        let kit = Kit::start(&rt).await;
+        let partition = kit.lead(segments_of(16_000), 0).await;
+        let closed = rolled(&partition).await;
+        assert!(closed.is_unsaved(), "acknowledged first");
+        let dir = Rc::clone(&kit.dir);
+        let checkpoint = rt.spawn("checkpoint", async move { dir.checkpoint().await });
+        produce(&partition, batch(4, 1, 100)).await;
+        assert!(closed.is_unsaved(), "nor for a checkpoint that waits for it");
+        checkpoint.await.expect("no panic").expect("written");
+        assert!(!closed.is_unsaved(), "which says that it is whole");
+        for file in ["00000000000000000000.index", "00000000000000000003.snapshot"] {
+            assert!(rt.exists(&partition_dir().join(file)).await.expect("seen"), "{file}");
+        }
+    });
+}
+
+#[test]
+fn a_power_loss_while_a_closed_segment_is_unsaved_costs_nothing() {
+    for micros in (0..4_000).step_by(100) {
+        let world = World::new(4, SimOptions::default());
+        let node = world.add_node(1);
+        on(&world, node, async move |rt| {
+            let partition = Kit::start(&rt).await.lead(segments_of(16_000), 0).await;
+            rolled(&partition).await;
+            rt.sleep(Duration::from_micros(micros)).await;
+        });
+        world.crash(node, Crash::PowerLoss);
+        world.restart(node);
+        on(&world, node, async move |rt| {
+            let partition = Kit::start(&rt).await.lead(segments_of(16_000), 1).await;
+            let tags: Vec<u64> = read_all(&partition, 0).await.iter().map(|b| b.2).collect();
+            assert_eq!(tags, [0, 1, 2, 3], "after {micros} µs");
+            let next = batch_at(4, 1, 10, 1_000, Some((7, 0, 4)));
+            assert_eq!(produce(&partition, next.clone()).await.first.0, 4, "its producer goes on");
+            assert_eq!(produce(&partition, next).await.first.0, 4, "and is known");
+            let index = partition_dir().join("00000000000000000000.index");
+            assert!(rt.exists(&index).await.expect("seen"), "after {micros} µs");
+        });
+    }
+}
+
+#[test]
+fn a_segment_that_goes_at_once_leaves_no_file() {
+    let world = World::new(5, SimOptions::default());
+    let node = world.add_node(1);
+    on(&world, node, async |rt| {
+        let config = TopicConfig {
+            retention_bytes: Some(1),
+            file_delete_delay_ms: 0,
+            ..segments_of(16_000)
+        };
+        let kit = Kit::start(&rt).await;
+        let partition = kit.lead(config, 0).await;
+        assert!(rolled(&partition).await.is_unsaved());
+        partition.housekeep(rt.wall_ms()).await.expect("well");
+        assert_eq!(partition.log.log_start(), 3);
+        rt.sleep(Duration::from_secs(60)).await;
+        kit.dir.remove_due().await;
+        let listed = rt.list_dir(&partition_dir()).await.expect("there");
+        let names = listed.iter().map(|entry| entry.name.to_string_lossy().into_owned());
+        let left: Vec<_> = names.filter(|name| name.starts_with("00000000000000000000.")).collect();
+        assert!(left.is_empty(), "{left:?}");
+    });
 }
