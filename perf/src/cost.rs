@@ -20,6 +20,14 @@ pub(crate) struct Sample {
     pub(crate) threads: u64,
 }
 
+/// The time of all CPUs together at one moment, in the kernel's ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CpuTime {
+    all: u64,
+    /// Of that, what the host gave to others while something here wanted to run.
+    stolen: u64,
+}
+
 /// What a process used in the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -95,6 +103,27 @@ impl Sample {
     }
 }
 
+impl CpuTime {
+    /// As of now; none where the kernel does not tell.
+    pub(crate) fn now() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    fn parse(stat: &str) -> Option<Self> {
+        let fields = stat.lines().next()?.strip_prefix("cpu ")?;
+        // Those behind are in the first ones, too: the time of guests.
+        let ticks = fields.split_whitespace().take(8).map(str::parse);
+        let ticks: Vec<u64> = ticks.collect::<Result<_, _>>().ok()?;
+        Some(Self { all: ticks.iter().sum(), stolen: *ticks.get(7)? })
+    }
+
+    /// Share of the time since `earlier` that was stolen; 0 when none has passed.
+    pub(crate) fn stolen_since(&self, earlier: &Self) -> f64 {
+        let all = self.all.saturating_sub(earlier.all);
+        self.stolen.saturating_sub(earlier.stolen) as f64 / all.max(1) as f64
+    }
+}
+
 /// The process that listens at a local address; none when it is not on this machine, or not ours
 /// to see.
 pub(crate) fn listener(address: SocketAddr) -> Option<u32> {
@@ -146,5 +175,16 @@ mod tests {
         let cost = Sample::of(std::process::id()).expect("it runs").since(&before, 1.0);
         assert!(cost.cpu_s >= 0.05 && cost.rss > 0 && cost.threads >= 1, "{cost:?} {sum}");
         assert!(cost.rss_peak >= cost.rss / 2);
+    }
+
+    #[test]
+    fn stolen_time_is_a_share_of_all() {
+        let parse = |stat: &str| CpuTime::parse(stat);
+        let first = parse("cpu  100 0 50 800 10 0 20 20 7 0\ncpu0 1 2\n").expect("a line");
+        let last = parse("cpu  160 0 70 860 20 0 30 60 9 0\n").expect("a line");
+        assert!((last.stolen_since(&first) - 0.2).abs() < 1e-9, "40 of 200 ticks");
+        assert!(last.stolen_since(&last).abs() < 1e-9);
+        assert_eq!(parse("cpu  1 2 3 4 5 6 7\n"), None, "a kernel that does not tell");
+        assert!(CpuTime::now().is_some());
     }
 }

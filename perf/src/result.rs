@@ -28,6 +28,9 @@ pub struct RunResult {
     pub broker_cost: Option<Cost>,
     /// This process in the window.
     pub load_cost: Cost,
+    /// Share of all CPUs' time in the window that the host gave to others while something here
+    /// wanted to run; none where the kernel does not tell.
+    pub stolen: Option<f64>,
     /// What was read back; none when nothing was to be.
     pub truth: Option<Tally>,
     /// How long the prefill took, seconds.

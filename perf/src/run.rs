@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::clock::Clock;
 use crate::control::{Control, TopicView};
-use crate::cost::{self, Sample};
+use crate::cost::{self, CpuTime, Sample};
 use crate::load::worker::{Outcome, Part, Start, run as run_worker};
 use crate::load::{Books, Errors, Shared};
 use crate::measure::{Interval, Percentiles, Series, Window, curve, hlog};
@@ -92,6 +92,7 @@ struct Measured {
 struct Samples {
     broker: [Option<Sample>; 2],
     load: [Option<Sample>; 2],
+    machine: [Option<CpuTime>; 2],
 }
 
 impl Session<'_> {
@@ -228,6 +229,7 @@ impl Session<'_> {
             let now = self.clock.now();
             if edge < 2 && now >= edges[edge] {
                 samples.broker[edge] = pid.and_then(|pid| Sample::of(pid).ok());
+                samples.machine[edge] = CpuTime::now();
                 samples.load[edge] = Some(Sample::of(std::process::id())?);
                 edge += 1;
                 continue;
@@ -252,6 +254,9 @@ impl Session<'_> {
         };
         result.broker_cost = cost(samples.broker);
         result.load_cost = cost(samples.load).unwrap_or_default();
+        if let [Some(first), Some(last)] = samples.machine {
+            result.stolen = Some(last.stolen_since(&first));
+        }
         let produce =
             self.workload.produce.iter().map(|load| (&load.name, Direction::Produce, false));
         let consume = self.workload.consume.iter();

@@ -50,6 +50,12 @@ pub(crate) fn run(result: &RunResult) -> String {
     out += &render(&head, &rows);
     out.push('\n');
     out += &costs(result);
+    if let Some(stolen) = result.stolen.filter(|stolen| *stolen >= STOLEN_MIN) {
+        out += &format!(
+            "The host took {} % of the CPUs' time away: the figures are not this machine's best.\n",
+            digits(stolen * 100.0)
+        );
+    }
     if let Some(truth) = &result.truth {
         let whole = if truth.complete { "all of it" } else { "the beginning" };
         out += &format!(
@@ -113,6 +119,7 @@ pub(crate) fn figures(
     let figures = Figure::USUAL.iter().chain(Figure::OF_LIFE);
     let mut rows: Vec<_> = figures.filter_map(row).collect();
     rows.extend(share_of_limit(comparison, compared));
+    rows.extend(stolen(comparison, compared));
     (head, rows)
 }
 
@@ -129,6 +136,23 @@ fn share_of_limit(comparison: &Comparison, compared: &Compared) -> Option<Vec<St
     row.extend((1..comparison.brokers.len()).map(|_| String::new()));
     Some(row)
 }
+
+/// How much of the CPUs' time the host took away, if it took any: figures of such runs tell less.
+fn stolen(comparison: &Comparison, compared: &Compared) -> Option<Vec<String>> {
+    let shares: Vec<_> = (0..comparison.brokers.len())
+        .map(|number| compared.figure(number, |run| run.stolen).map(|share| share.max))
+        .collect();
+    shares.iter().flatten().any(|share| *share >= STOLEN_MIN).then(|| {
+        let mut row = vec!["stolen CPU, at most".to_owned()];
+        let show = |share: f64| format!("{} %", digits(share * 100.0));
+        row.extend(shares.iter().map(|share| share.map_or("-".to_owned(), show)));
+        row.extend((1..comparison.brokers.len()).map(|_| String::new()));
+        row
+    })
+}
+
+/// Share of stolen time below which nothing is said of it.
+const STOLEN_MIN: f64 = 0.01;
 
 /// One workload of a comparison.
 pub(crate) fn compared(comparison: &Comparison, compared: &Compared) -> String {
