@@ -252,6 +252,41 @@ mod tests {
     }
 
     #[test]
+    fn an_owned_lock_is_one_place_in_the_queue_and_passes_on() {
+        let waker = noop_waker();
+        let mut cx = Context::from_waker(&waker);
+        let lock = Rc::new(FifoLock::default());
+        let first = lock.try_lock().expect("free");
+        let mut second = Box::pin(lock.lock_owned());
+        let mut third = Box::pin(lock.lock());
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+        assert!(third.as_mut().poll(&mut cx).is_pending());
+        drop(first);
+        let Poll::Ready(held) = second.as_mut().poll(&mut cx) else { panic!("its turn") };
+        // The guard outlives the future it came from.
+        drop(second);
+        assert!(third.as_mut().poll(&mut cx).is_pending());
+        assert!(lock.try_lock().is_none());
+        drop(held);
+        assert!(third.as_mut().poll(&mut cx).is_ready());
+        assert!(lock.try_lock().is_some());
+    }
+
+    #[test]
+    fn a_wait_for_an_owned_lock_that_is_given_up_leaves_no_trace() {
+        let waker = noop_waker();
+        let mut cx = Context::from_waker(&waker);
+        let lock = Rc::new(FifoLock::default());
+        let first = lock.try_lock().expect("free");
+        let mut second = Box::pin(lock.lock_owned());
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+        drop(first);
+        // It was granted, but not taken.
+        drop(second);
+        assert!(lock.try_lock().is_some());
+    }
+
+    #[test]
     fn waiters_leave_no_trace() {
         let waker = noop_waker();
         let mut cx = Context::from_waker(&waker);
