@@ -122,12 +122,13 @@ impl Goal {
     }
 }
 
-/// The workloads of the table, each once, in order.
+/// The workloads of the table, each once, in order: those of a goal, and those that one is held
+/// against.
 pub(crate) fn workloads() -> Vec<&'static str> {
     let mut names: Vec<&str> = Vec::new();
-    for goal in GOALS {
-        if !names.contains(&goal.workload) {
-            names.push(goal.workload);
+    for name in GOALS.iter().flat_map(|goal| [Some(goal.workload), goal.against]).flatten() {
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     names
@@ -147,6 +148,15 @@ mod tests {
     fn every_goal_has_its_workload() {
         for name in workloads().into_iter().filter(|name| *name != LIFE) {
             Workload::load(name).expect("a workload of the table");
+        }
+    }
+
+    #[test]
+    fn the_table_measures_what_a_goal_is_held_against() {
+        let names = workloads();
+        for goal in GOALS {
+            let other = goal.against.unwrap_or(goal.workload);
+            assert_eq!(names.iter().filter(|name| **name == other).count(), 1, "{other}");
         }
     }
 
